@@ -1,0 +1,110 @@
+"""The journal port: what makes a run durable, and what a run without one uses.
+
+A step has a key that is the same on every replay (`3/llm`, `3/tool/1`), and a fingerprint of what it does. A step
+with a side effect writes its *intent* before it acts and its *result* after; other steps write only the result. A
+result that is there is used, and the step is not executed again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol, TypeAlias
+
+from agentkit.transcript import JsonObject
+
+
+class StepKind(StrEnum):
+    """What a step does."""
+
+    llm = "llm"
+    tool = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepIntent:
+    """A step with a side effect is about to act."""
+
+    key: str
+    kind: StepKind
+    fingerprint: str
+    #: What is about to be done (tool, arguments, idempotency key).
+    payload: JsonObject
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepResult:
+    """A step is done; this is what the run saw of it, tool errors included."""
+
+    key: str
+    kind: StepKind
+    fingerprint: str
+    payload: JsonObject
+    #: Active time the step took.
+    seconds: float
+
+
+Recalled: TypeAlias = StepResult | StepIntent | None
+
+
+class Journal(Protocol):
+    """Where steps are kept. Every write is durable when the call returns."""
+
+    def recall(self, key: str) -> Recalled:
+        """What is known of this step: its result, else its intent, else nothing."""
+
+    async def intend(self, intent: StepIntent) -> None:
+        """Write that a step is about to act.
+
+        Raises:
+            RunRevoked: this run may not write any more; nothing was written.
+        """
+
+    async def record(self, result: StepResult) -> None:
+        """Write what came of a step.
+
+        Raises:
+            RunRevoked: this run may not write any more; nothing was written.
+        """
+
+    def may_repeat(self, key: str) -> bool:
+        """Whether a human has said that this step, begun but never recorded, may be run again."""
+
+    def check(self) -> None:
+        """Called right before every model call and tool call.
+
+        Raises:
+            RunRevoked: this run must stop here, before it acts.
+        """
+
+
+class MemoryJournal:
+    """The journal of a run that need not survive its process; also the fake for tests."""
+
+    def __init__(self) -> None:
+        self.results: dict[str, StepResult] = {}
+        self.intents: dict[str, StepIntent] = {}
+        self.repeatable: set[str] = set()
+
+    def recall(self, key: str) -> Recalled:
+        return self.results.get(key) or self.intents.get(key)
+
+    async def intend(self, intent: StepIntent) -> None:
+        self.intents[intent.key] = intent
+
+    async def record(self, result: StepResult) -> None:
+        self.results[result.key] = result
+
+    def may_repeat(self, key: str) -> bool:
+        return key in self.repeatable
+
+    def check(self) -> None:
+        return
+
+
+def fingerprint(*parts: object) -> str:
+    """A short, stable hash of JSON-able parts: the same on every machine and Python version."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]

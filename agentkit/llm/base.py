@@ -1,0 +1,85 @@
+"""What an LLM client is: it completes one conversation, once, within a time limit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import AssistantMessage, Message
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one or more model calls, by kind."""
+
+    #: All tokens read, cached ones included.
+    input_tokens: int = 0
+    #: All tokens written, reasoning included.
+    output_tokens: int = 0
+    #: The part of `input_tokens` that the provider had cached.
+    cached_input_tokens: int = 0
+    #: The part of `output_tokens` spent on reasoning.
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.input_tokens + self.output_tokens
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+        )
+
+
+class StopReason(StrEnum):
+    """Why the model stopped."""
+
+    #: It had said what it wanted to say.
+    end = "end"
+    #: It waits for the results of its tool calls.
+    tool_calls = "tool_calls"
+    #: It ran into the limit on output tokens; the text is cut short.
+    length = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class LlmResponse:
+    """One answer of a model."""
+
+    message: AssistantMessage
+    stop: StopReason
+    usage: Usage
+    #: As in `gen_ai.provider.name`: openai, anthropic, gcp.gemini, openrouter, demo, …
+    provider: str
+    #: The model that answered, which may be more exact than the one asked.
+    model: str
+
+
+class BaseLlmClient(ABC):
+    """Asks one model of one provider. Safe to use from many coroutines of one event loop."""
+
+    #: As in `LlmResponse.provider`.
+    provider: str
+    model: str
+    #: False when the model has no native tool calling: planners then speak the text protocol.
+    native_tools: bool = True
+
+    @abstractmethod
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        """Ask once; no retries.
+
+        Raises:
+            LlmError: the subclass says what went wrong and whether trying again can help.
+        """
+
+    async def aclose(self) -> None:
+        """Release connections. Harmless when called twice."""
+        return
