@@ -1,0 +1,1 @@
+"""Settings to every object, built once; no globals, nothing happens at import."""

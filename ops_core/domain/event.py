@@ -1,0 +1,77 @@
+"""The entries of a task's log: what clients stream and what a replay reads, one and the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from ops_core.domain.task import JsonObject
+
+#: Version of the payloads written today. A reader must know every version up to this one.
+EVENT_FORMAT = 1
+
+
+class EventType(StrEnum):
+    """What happened. Public: clients match on it."""
+
+    task_submitted = "task.submitted"
+    #: A worker claimed it and starts (or goes on with) it.
+    task_started = "task.started"
+    #: Its time has come (run_at or the pause before a retry).
+    task_due = "task.due"
+    #: The attempt failed; it is tried again at `retry_at`.
+    task_retrying = "task.retrying"
+    task_waiting = "task.waiting"
+    task_resumed = "task.resumed"
+    #: Its worker drains; another one goes on.
+    task_handed_over = "task.handed_over"
+    #: Its worker was not heard of for a lease; another one goes on.
+    task_lease_lost = "task.lease_lost"
+    task_cancel_requested = "task.cancel_requested"
+    task_completed = "task.completed"
+    task_failed = "task.failed"
+    task_canceled = "task.canceled"
+    task_rejected = "task.rejected"
+    #: A person retries a finished task: the next round begins.
+    task_reopened = "task.reopened"
+    #: A model call is done.
+    llm_completed = "llm.completed"
+    #: A tool call with a side effect is about to be made.
+    tool_started = "tool.started"
+    #: A tool call is done, or has failed in a way the agent was told.
+    tool_completed = "tool.completed"
+
+
+class StepPhase(StrEnum):
+    """Which half of a journaled step an event is."""
+
+    intent = "intent"
+    result = "result"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event about to be written; the store numbers it."""
+
+    type: EventType
+    payload: JsonObject
+    step_key: str | None = None
+    phase: StepPhase | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One entry of a task's log."""
+
+    task_id: UUID
+    #: 1, 2, 3, … without gaps, in the order of commits.
+    seq: int
+    round: int
+    type: EventType
+    payload: JsonObject
+    at: datetime
+    format: int = EVENT_FORMAT
+    step_key: str | None = None
+    phase: StepPhase | None = None

@@ -1,0 +1,271 @@
+"""What services, workers and runners need from outside, as small protocols that storage and broker fulfil."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+from ops_core.domain.agent import Agent, AgentDefinition
+from ops_core.domain.event import Event, NewEvent
+from ops_core.domain.outcome import Outcome
+from ops_core.domain.task import NewTask, RetryFrom, Task, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """The doorbell is to be rung: a queue has `count` more claimable tasks. Carries no payload."""
+
+    queue: str
+    count: int = 1
+    #: A hint for logs; whoever claims takes the best task, not this one.
+    task_id: UUID | None = None
+    #: W3C trace context of whoever made the task claimable.
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of a submission."""
+
+    task: Task
+    #: True when the idempotency key was known: this is the first task, nothing was added.
+    replayed: bool
+    #: To be rung now that the row is committed; None when it was replayed or is due later.
+    ring: Ring | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """Which tasks, newest first. `before` is the place where the page before ended."""
+
+    namespace: str
+    statuses: frozenset[TaskStatus] = frozenset()
+    agent: str | None = None
+    queue: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    #: Hexadecimal digits that the id starts with, dashes left out.
+    id_prefix: str | None = None
+    before: tuple[datetime, UUID] | None = None
+    limit: int = 50
+
+
+class TaskStore(Protocol):
+    """The rows of tasks, as services need them. Every write is committed when the call returns.
+
+    All raise StoreUnavailable when the database cannot be reached in time.
+    """
+
+    async def add_task(self, new: NewTask) -> Added:
+        """The task row and its first event, in one transaction.
+
+        Raises:
+            IdempotencyKeyReused: the key is known with another request hash.
+        """
+
+    async def get_task(self, namespace: str, task_id: UUID) -> Task | None: ...
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]: ...
+
+    async def list_events(self, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
+        """Events in order of seq. The caller has checked that the task is one he may see."""
+
+    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:
+        """Cancel at once, or request it when the task runs. Harmless when it was requested before.
+
+        Raises:
+            TaskNotFound, TaskFinished.
+        """
+
+    async def retry_task(self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom) -> tuple[Task, Ring]:
+        """Reopen a finished task: next round, queued, attempts counted afresh.
+
+        Raises:
+            TaskNotFound, TaskNotFinished.
+        """
+
+
+class AgentStore(Protocol):
+    """Agent definitions, by content."""
+
+    async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
+        """Keep each version, and make it the one that new tasks get."""
+
+    async def get_agent(self, namespace: str, name: str) -> Agent | None: ...
+
+    async def list_agents(self, namespace: str) -> Sequence[Agent]: ...
+
+    async def get_definition(self, digest: str) -> AgentDefinition | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right of one worker to act for one task, until it is taken away."""
+
+    task_id: UUID
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a finish wrote."""
+
+    #: May differ from what the outcome asked: a requested cancel turns retries and waits into `canceled`.
+    status: TaskStatus
+    #: To be rung now.
+    rings: Sequence[Ring] = ()
+
+
+class RunStore(Protocol):
+    """The rows of tasks, as the worker that runs them needs them. Every write is fenced by the lease's epoch."""
+
+    async def claim(self, queue: str, *, limit: int, worker_id: str, lease_seconds: float) -> Sequence[Task]:
+        """Take up to `limit` claimable tasks of the queue, best first; the task carries the new epoch."""
+
+    async def load_journal(self, task_id: UUID, *, round: int) -> Sequence[Event]:
+        """The events of this round that belong to steps, and the `task.reopened` that began it, by seq."""
+
+    async def append(self, lease: Lease, event: NewEvent) -> int:
+        """Write one event; returns its seq. A second write of one (round, step key, phase) returns the first's.
+
+        Raises:
+            RunLost: the lease is over; nothing was written.
+        """
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+        """Write how the run ended.
+
+        Raises:
+            RunLost: the lease is over; nothing was written.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerInfo:
+    """What a worker process says of itself with each heartbeat."""
+
+    worker_id: str
+    hostname: str
+    pid: int
+    version: str
+    queues: tuple[str, ...]
+    slots: int
+    busy: int
+    draining: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Renewal:
+    """What one heartbeat found."""
+
+    #: Still ours, and renewed.
+    kept: frozenset[Lease]
+    #: Of those, the tasks for which a cancel has been requested.
+    cancel: frozenset[Lease]
+
+
+class LeaseStore(Protocol):
+    """Heartbeats. Synchronous, on a connection of its own, because it runs in its own thread."""
+
+    def renew(self, held: Sequence[Lease], *, worker: WorkerInfo, lease_seconds: float) -> Renewal:
+        """Renew exactly the leases named, by the database's clock.
+
+        Raises:
+            StoreUnavailable: nothing is known of the leases.
+        """
+
+    def forget(self, worker_id: str) -> None:
+        """The worker is gone for good: take it off the list of workers."""
+
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class QueueBacklog:
+    """What is claimable in a queue."""
+
+    queue: str
+    #: Counted up to a bound; at the bound it means "at least".
+    claimable: int
+    #: Age of the oldest ring among them, in seconds, by the database's clock.
+    oldest_ring_seconds: float
+
+
+class HousekeepingStore(Protocol):
+    """Changes that no request and no worker makes. Safe to run in many processes at once."""
+
+    async def release_due(self, *, limit: int) -> Sequence[Ring]:
+        """Queue scheduled tasks and wake waiting ones whose time has come."""
+
+    async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
+        """Queue running tasks whose lease is over (canceled, if that was requested; failed, after `max_crashes`)."""
+
+    async def fail_overdue(self, *, limit: int) -> int:
+        """Fail scheduled, queued and waiting tasks that are past their deadline. Running ones are their worker's."""
+
+    async def backlogs(self) -> Sequence[QueueBacklog]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What a probe of the database found."""
+
+    reachable: bool
+    #: True when the schema is the one this version wants.
+    migrated: bool
+    detail: str
+
+
+class HealthProbe(Protocol):
+    async def store_health(self) -> StoreHealth: ...
+
+
+class Doorbell(Protocol):
+    """Carries tickets to workers."""
+
+    async def ring(self, rings: Sequence[Ring]) -> None:
+        """Returns when the broker has the tickets safe. Doubling is harmless.
+
+        Raises:
+            BrokerUnavailable: some or all were not rung; ring again later.
+        """
+
+    async def ready(self, queue: str) -> int:
+        """How many tasks the tickets ready in this queue stand for, at least.
+
+        Raises:
+            BrokerUnavailable
+        """
+
+
+class NudgeKind(StrEnum):
+    """Why somebody may want to look."""
+
+    #: The task's log has grown to `seq`.
+    event = "event"
+    #: A cancel was requested.
+    cancel = "cancel"
+
+
+@dataclass(frozen=True, slots=True)
+class Nudge:
+    """A hint across processes that may be lost: whoever gets it reads SQL again."""
+
+    kind: NudgeKind
+    task_id: UUID
+    seq: int = 0
+
+
+class NudgeBus(Protocol):
+    """Lossy broadcast to every process."""
+
+    def send(self, nudges: Sequence[Nudge]) -> None:
+        """Never blocks, never fails; what cannot be sent is dropped."""
+
+    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
+        """Call the listener (on the event loop) for each nudge from now on; returns what ends it."""

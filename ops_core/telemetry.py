@@ -1,0 +1,91 @@
+"""Every log event's name, and how log lines are written: JSON when nobody watches, coloured text on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from typing import Any, cast
+
+import structlog
+
+
+class LogEvent(StrEnum):
+    """Names of log events. A line is an event plus fields, never prose; no goals, prompts or secrets at info."""
+
+    process_started = "process.started"
+    process_stopping = "process.stopping"
+    process_stopped = "process.stopped"
+    store_waiting = "store.waiting"
+    store_ready = "store.ready"
+    store_failed = "store.failed"
+    broker_lost = "broker.lost"
+    broker_back = "broker.back"
+    broker_failed = "broker.failed"
+    doorbell_rung = "doorbell.rung"
+    ticket_taken = "ticket.taken"
+    ticket_given_back = "ticket.given_back"
+    task_submitted = "task.submitted"
+    task_claimed = "task.claimed"
+    task_ended = "task.ended"
+    task_cancel_requested = "task.cancel_requested"
+    run_failed = "run.failed"
+    run_lost = "run.lost"
+    step_finished = "step.finished"
+    lease_late = "lease.late"
+    lease_renewal_failed = "lease.renewal_failed"
+    loop_stalled = "loop.stalled"
+    worker_draining = "worker.draining"
+    worker_drained = "worker.drained"
+    child_started = "child.started"
+    child_died = "child.died"
+    housekeeper_tick_failed = "housekeeper.tick_failed"
+    housekeeper_took_back = "housekeeper.took_back"
+    housekeeper_rang = "housekeeper.rang"
+    request_failed = "request.failed"
+    request_served = "request.served"
+    agent_registered = "agent.registered"
+
+
+def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
+    """Set up structlog and the standard library's logging for this process, once.
+
+    `json_lines` None means: JSON unless stderr is a terminal.
+    """
+    as_json = (not sys.stderr.isatty()) if json_lines is None else json_lines
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    renderer: structlog.typing.Processor
+    if as_json:
+        shared.append(structlog.processors.format_exc_info)
+        renderer = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer()
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # These write a line per request or connection; ours say the same with the task's id.
+    for name in ("httpx2", "httpcore2", "pika", "uvicorn.access", "dramatiq", "mcp", "aiosqlite", "alembic"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+
+
+def get_logger(**fields: Any) -> structlog.stdlib.BoundLogger:
+    """A logger that adds these fields to each line."""
+    return cast(structlog.stdlib.BoundLogger, structlog.get_logger(**fields))
