@@ -186,6 +186,8 @@ class Task:
     created_by: str
     run_at: datetime | None = None
     started_at: datetime | None = None
+    #: The database's time of the claim that gave this epoch; set on a task that a claim returned, else None.
+    claimed_at: datetime | None = None
     finished_at: datetime | None = None
     timeout_seconds: float | None = None
     deadline_at: datetime | None = None
