@@ -269,3 +269,26 @@ class NudgeBus(Protocol):
 
     def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
         """Call the listener (on the event loop) for each nudge from now on; returns what ends it."""
+
+
+class RunStopReason(StrEnum):
+    """Why a run must stop before its end."""
+
+    #: A cancel was requested; the run writes `canceled`.
+    cancel = "cancel"
+    #: The worker drains; the run is handed over.
+    drain = "drain"
+    #: The lease is over, or may be; the run writes nothing.
+    lost = "lost"
+
+
+class RunControl(Protocol):
+    """What a runner can ask about the right to act. When a reason arises, the worker also cancels the run's asyncio
+    task (at once for `cancel` and `lost`, after the time to reach a step boundary for `drain`)."""
+
+    @property
+    def lease(self) -> Lease: ...
+
+    @property
+    def stop_reason(self) -> RunStopReason | None:
+        """Why the run must stop; None to go on. `lost` wins over the others."""
