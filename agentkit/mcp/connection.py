@@ -1,0 +1,311 @@
+"""One connection to one MCP server: an owner task that opens it, keeps it and closes it, and the calls through it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import json
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import AgentkitError, BadToolArguments, ToolFailed, ToolTimeout
+from agentkit.mcp.config import HttpServer, McpServer, StdioServer
+from agentkit.mcp.content import render_result
+from agentkit.mcp.remote import http_transport
+from agentkit.mcp.stdio import StdioTransport
+from agentkit.transcript import JsonObject
+
+if TYPE_CHECKING:
+    from mcp import Client
+    from mcp.types import Tool
+
+logger = logging.getLogger(__name__)
+
+#: A server that lists more is not one whose tools a model could choose from.
+_MAX_TOOLS = 1000
+_MAX_PAGES = 100
+#: A listing older than this is fetched again, for servers that change their tools and do not say so.
+_TOOLS_FRESH_SECONDS = 300.0
+_LISTING_RETRY_SECONDS = 30.0
+#: How long a server may take to close before its connection is cut; a child's own grace is about half of it.
+_CLOSE_SECONDS = 8.0
+#: Where a call carries its idempotency key, for servers that look for one; others ignore it.
+_IDEMPOTENCY_META = "agentkit/idempotency-key"
+
+
+@dataclass(frozen=True, slots=True)
+class McpTool:
+    """A tool as its server describes it."""
+
+    server: str
+    name: str
+    description: str
+    #: JSON Schema of the arguments.
+    parameters: JsonObject
+    #: The server says that calling it changes nothing.
+    read_only: bool
+    #: The server says that calling it again with the same arguments changes nothing more.
+    idempotent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class McpResult:
+    """What a tool answered, as text for a model."""
+
+    text: str
+    is_error: bool
+
+
+class McpConnection:
+    """Opens on construction; ends by itself when the server does. Never reopened: a new one takes its place."""
+
+    def __init__(
+        self,
+        server: McpServer,
+        *,
+        connect_timeout_seconds: float,
+        call_timeout_seconds: float,
+        on_end: Callable[[McpConnection], None],
+    ) -> None:
+        self.server = server
+        #: Why it ended; None while it is opening or open.
+        self.end_reason: str | None = None
+        #: Whether a call has ever been answered.
+        self.has_served = False
+        self._connect_timeout_seconds = connect_timeout_seconds
+        self._call_timeout_seconds = call_timeout_seconds
+        self._on_end = on_end
+        self._client: Client | None = None
+        self._stdio: StdioTransport | None = None
+        self._tools: tuple[McpTool, ...] = ()
+        self._tools_read_at = 0.0
+        self._refreshing = asyncio.Lock()
+        self._in_flight = 0
+        self._settled = asyncio.Event()
+        self._leave = asyncio.Event()
+        self._idle = asyncio.Event()
+        # A client must be entered and left in the same task; calls may come from any. The context is empty, so that
+        # the trace of the first caller does not collect the spans of all others.
+        self._owner = asyncio.create_task(self._own(), name=f"mcp-server-{server.name}", context=contextvars.Context())
+
+    @property
+    def is_open(self) -> bool:
+        return self._client is not None and self.end_reason is None
+
+    @property
+    def is_usable(self) -> bool:
+        """Open, or still opening."""
+        return self.end_reason is None
+
+    @property
+    def tools(self) -> tuple[McpTool, ...]:
+        """The server's tools by name, as last read."""
+        return self._tools
+
+    @property
+    def pid(self) -> int | None:
+        """The child process of a stdio server."""
+        return self._stdio.pid if self._stdio is not None and self._client is not None else None
+
+    async def settled(self) -> None:
+        """Wait until it is open or has ended."""
+        await self._settled.wait()
+
+    async def call(
+        self, tool: str, arguments: JsonObject, *, timeout_seconds: float, idempotency_key: str | None
+    ) -> McpResult:
+        """The tool's answer. Cancelling the caller cancels the tool on the server, and nothing else.
+
+        Raises:
+            BadToolArguments: the arguments are not JSON.
+            ToolTimeout: no answer in time.
+            ToolFailed: the connection ended, or the answer breaks the protocol.
+        """
+        _require_json(arguments)
+        meta: Any = {_IDEMPOTENCY_META: idempotency_key} if idempotency_key else None
+        client = self._begin()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                result = await client.call_tool(tool, arguments, meta=meta)
+            self.has_served = True
+            return McpResult(render_result(result), is_error=result.is_error)
+        except TimeoutError:
+            raise ToolTimeout(f"{self._named()} gave no answer within {timeout_seconds:g} s{self._strays()}") from None
+        except Exception as error:  # a door: whatever the SDK makes of a foreign server's answer
+            raise self._failed_call(error) from error
+        finally:
+            self._finish()
+
+    async def current_tools(self) -> tuple[McpTool, ...]:
+        """The server's tools by name, read again when the server said that they changed or the listing is old."""
+        if time.monotonic() - self._tools_read_at > _TOOLS_FRESH_SECONDS:
+            async with self._refreshing:
+                if time.monotonic() - self._tools_read_at > _TOOLS_FRESH_SECONDS:
+                    await self._refresh_tools()
+        return self._tools
+
+    def retire(self, reason: str) -> None:
+        """Take no new calls, let those under way finish, then close."""
+        if self.end_reason is None:
+            self.end_reason = reason
+            self._settled.set()
+            self._leave.set()
+            self._on_end(self)
+
+    def when_finished(self, callback: Callable[[McpConnection], object]) -> None:
+        """Call back once everything the connection held is released."""
+        self._owner.add_done_callback(lambda _: callback(self))
+
+    async def aclose(self) -> None:
+        """Close now; calls under way fail. Returns when the child process is gone. Harmless when called twice."""
+        self.retire("was closed")
+        self._idle.set()
+        if self._client is None:
+            self._owner.cancel()  # still opening: nobody will come for it any more
+        _, late = await asyncio.wait([self._owner], timeout=_CLOSE_SECONDS)
+        if late:
+            self._owner.cancel()
+            await asyncio.wait([self._owner], timeout=_CLOSE_SECONDS)
+
+    async def _own(self) -> None:
+        from contextlib import AsyncExitStack
+
+        try:
+            async with AsyncExitStack() as stack:
+                # Not anyio's time-out: its scope may not be left while the client's is still open.
+                async with asyncio.timeout(self._connect_timeout_seconds):
+                    client = await stack.enter_async_context(self._new_client())
+                    self._tools = await _list_tools(client, self.server.name)
+                self._tools_read_at = time.monotonic()
+                self._client = client
+                self._settled.set()
+                await self._leave.wait()
+                await self._calls_finished()
+        except TimeoutError:
+            self.retire(f"gave no answer to initialize within {self._connect_timeout_seconds:g} s{self._strays()}")
+        except Exception as error:  # the loop driver: how this connection ended is recorded, not raised
+            self.retire(_reason(error))
+            logger.debug("mcp server %s: the connection ended", self.server.name, exc_info=error)
+        finally:
+            self.retire("was closed")
+            self._client = None
+
+    def _new_client(self) -> Client:
+        from mcp import Client
+
+        return Client(self._transport(), message_handler=self._on_message, cache=None)
+
+    def _transport(self) -> AbstractAsyncContextManager[Any]:
+        match self.server:
+            case StdioServer():
+                self._stdio = StdioTransport(self.server, on_end=self.retire)
+                return self._stdio
+            case HttpServer():
+                return http_transport(self.server, call_timeout_seconds=self._call_timeout_seconds)
+
+    async def _on_message(self, message: object) -> None:
+        if getattr(message, "method", None) == "notifications/tools/list_changed":
+            self._tools_read_at = float("-inf")
+
+    async def _calls_finished(self) -> None:
+        if self._in_flight:
+            await asyncio.wait_for(self._idle.wait(), self._call_timeout_seconds)
+
+    async def _refresh_tools(self) -> None:
+        client = self._begin()
+        try:
+            async with asyncio.timeout(self._connect_timeout_seconds):
+                self._tools = await _list_tools(client, self.server.name)
+            self._tools_read_at = time.monotonic()
+        except Exception as error:  # noqa: BLE001 - a door: the listing we have is still the best there is
+            logger.warning("mcp server %s: its tools could not be read again: %s", self.server.name, _reason(error))
+            self._tools_read_at = time.monotonic() - _TOOLS_FRESH_SECONDS + _LISTING_RETRY_SECONDS
+        finally:
+            self._finish()
+
+    def _begin(self) -> Client:
+        if self._client is None or self.end_reason is not None:
+            raise ToolFailed(f"{self._named()} is not available: it {self.end_reason or 'is still starting'}")
+        self._in_flight += 1
+        return self._client
+
+    def _finish(self) -> None:
+        self._in_flight -= 1
+        if self._in_flight == 0 and self.end_reason is not None:
+            self._idle.set()
+
+    def _failed_call(self, error: Exception) -> AgentkitError:
+        from mcp import MCPError
+        from mcp.types import CONNECTION_CLOSED
+        from pydantic import ValidationError
+
+        if isinstance(error, MCPError):
+            if error.code == CONNECTION_CLOSED or error.message == "Session terminated":
+                self.retire(_reason(error))
+                return ToolFailed(f"{self._named()} failed during the call: {self.end_reason}")
+            return ToolFailed(f"{self._named()} refused the call: {error.message}")
+        if isinstance(error, ValidationError):
+            return ToolFailed(f"{self._named()} gave an answer that is not MCP: {_reason(error)}")
+        logger.debug("mcp server %s: a call failed", self.server.name, exc_info=error)
+        return ToolFailed(f"{self._named()} failed during the call: {_reason(error)}")
+
+    def _named(self) -> str:
+        return f"the MCP server {self.server.name!r}"
+
+    def _strays(self) -> str:
+        count = self._stdio.stray_lines if self._stdio else 0
+        return f" (it printed {count} lines on stdout that are no MCP messages)" if count else ""
+
+
+async def _list_tools(client: Client, server: str) -> tuple[McpTool, ...]:
+    if client.server_capabilities.tools is None:
+        return ()
+    tools: dict[str, McpTool] = {}
+    cursor: str | None = None
+    for _ in range(_MAX_PAGES):
+        page = await client.list_tools(cursor=cursor)
+        tools.update((tool.name, _tool(tool, server)) for tool in page.tools if _is_usable(tool, server))
+        cursor = page.next_cursor
+        if cursor is None or len(tools) >= _MAX_TOOLS:
+            break
+    if cursor is not None or len(tools) > _MAX_TOOLS:
+        logger.warning("mcp server %s lists too many tools; only the first %d are used", server, _MAX_TOOLS)
+    return tuple(tools[name] for name in sorted(list(tools)[:_MAX_TOOLS]))
+
+
+def _is_usable(tool: Tool, server: str) -> bool:
+    if tool.input_schema.get("type", "object") == "object" and tool.name:
+        return True
+    logger.warning("mcp server %s: the tool %r takes no object of arguments; left out", server, tool.name)
+    return False
+
+
+def _tool(tool: Tool, server: str) -> McpTool:
+    hints = tool.annotations
+    return McpTool(
+        server=server,
+        name=tool.name,
+        description=tool.description or tool.title or "",
+        parameters={"type": "object"} | tool.input_schema,
+        read_only=bool(hints and hints.read_only_hint),
+        idempotent=bool(hints and hints.idempotent_hint),
+    )
+
+
+def _require_json(arguments: JsonObject) -> None:
+    """Checked here, since the transport would take what it cannot encode for the end of the connection."""
+    try:
+        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BadToolArguments(f"the arguments cannot be written as JSON: {error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """What went wrong in one line, from inside the groups in which the SDK's tasks wrap it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return " ".join(str(error).split())[:500] or type(error).__name__

@@ -1,0 +1,140 @@
+"""MCP servers as tools of an agent: each discovered tool as `server.tool`, or one proxy tool that reaches them all."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from agentkit.errors import BadToolArguments, ToolFailed, UnknownTool
+from agentkit.mcp.connection import McpTool
+from agentkit.mcp.connections import McpConnections
+from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
+from agentkit.transcript import JsonObject, ToolCall, ToolResult
+
+#: Names listed in the answer to a call of an unknown tool.
+_MOST_NAMES_LISTED = 50
+
+MCP_PROXY_TOOL = "mcp_proxy_tool"
+
+
+class McpTools(BaseToolManager):
+    """The tools of some MCP servers, or of all: `server.tool`, servers in the order given, tools by name.
+
+    What a server says of a tool decides how it is journaled: a read-only tool has no side effect; an idempotent one
+    is called again when the outcome of a call is unknown; for any other a human decides.
+    """
+
+    def __init__(self, connections: McpConnections, servers: Sequence[str] | None = None) -> None:
+        self._connections = connections
+        self._servers = tuple(servers) if servers is not None else connections.server_names
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        # A server that is down is not awaited twice: its failure is remembered while it is backed off.
+        found = await asyncio.gather(*(self._tools_or_none(server) for server in self._servers))
+        return [_spec(tool) for tools in found for tool in tools]
+
+    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
+        server, tool = self._server_and_tool(call.name)
+        return await _call(self._connections, call, context, server, tool, call.arguments)
+
+    async def _tools_or_none(self, server: str) -> Sequence[McpTool]:
+        try:
+            return await self._connections.tools(server)
+        except (ToolFailed, UnknownTool):
+            return ()  # the connections have logged it, once per outage
+
+    def _server_and_tool(self, name: str) -> tuple[str, str]:
+        server, dot, tool = name.partition(".")
+        if not dot or server not in self._servers:
+            raise UnknownTool(f"there is no tool {name[:200]!r}; tools are named server.tool")
+        return server, tool
+
+
+class McpProxyTool(BaseToolManager):
+    """One tool that calls any tool of any configured server. It can do anything, so it counts as a side effect."""
+
+    def __init__(self, connections: McpConnections) -> None:
+        self._connections = connections
+
+    async def specs(self) -> Sequence[ToolSpec]:
+        return [
+            ToolSpec(
+                name=MCP_PROXY_TOOL,
+                description=(
+                    "Call a tool of an MCP server by name. "
+                    f"Servers: {', '.join(self._connections.server_names) or 'none'}. "
+                    "A call of a tool that does not exist answers with the server's tools."
+                ),
+                parameters={
+                    "type": "object",
+                    "properties": {
+                        "server": {"type": "string", "description": "Name of the server"},
+                        "tool": {"type": "string", "description": "Name of the tool on that server"},
+                        "arguments": {"type": "object", "description": "Arguments of the tool", "default": {}},
+                    },
+                    "required": ["server", "tool"],
+                    "additionalProperties": False,
+                },
+                side_effect=True,
+                on_unknown=OnUnknown.ask,
+            )
+        ]
+
+    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
+        if call.name != MCP_PROXY_TOOL:
+            raise UnknownTool(f"there is no tool {call.name[:200]!r}")
+        server, tool, arguments = _proxy_arguments(call.arguments)
+        return await _call(self._connections, call, context, server, tool, arguments)
+
+
+def mcp_proxy_tool(connections: McpConnections) -> BaseToolManager:
+    """The tool `mcp_proxy_tool(server, tool, arguments)`, which lets an agent reach any configured server by name."""
+    return McpProxyTool(connections)
+
+
+async def _call(
+    connections: McpConnections, call: ToolCall, context: ToolContext, server: str, tool: str, arguments: JsonObject
+) -> ToolResult:
+    """The tool's answer.
+
+    Raises:
+        UnknownTool: no such server or tool; lists those there are.
+        ToolFailed: the server is not available, or the tool reports an error: then with the tool's own words.
+    """
+    try:
+        async with asyncio.timeout(context.timeout_seconds):
+            known = [each.name for each in await connections.tools(server)]
+    except TimeoutError:
+        raise ToolFailed(f"the MCP server {server!r} was not ready within {context.timeout_seconds:g} s") from None
+    if tool not in known:
+        listed = ", ".join(known[:_MOST_NAMES_LISTED]) or "none"
+        raise UnknownTool(f"the MCP server {server!r} has no tool {tool[:200]!r}; its tools are: {listed}")
+    result = await connections.call(
+        server,
+        tool,
+        arguments,
+        timeout_seconds=context.timeout_seconds,
+        idempotency_key=context.idempotency_key,
+    )
+    if result.is_error:
+        raise ToolFailed(result.text or f"the tool {tool!r} reports an error and does not say which")
+    return ToolResult(call_id=call.id, name=call.name, content=result.text)
+
+
+def _spec(tool: McpTool) -> ToolSpec:
+    return ToolSpec(
+        name=f"{tool.server}.{tool.name}",
+        description=tool.description,
+        parameters=tool.parameters,
+        side_effect=not tool.read_only,
+        on_unknown=OnUnknown.retry if tool.idempotent else OnUnknown.ask,
+    )
+
+
+def _proxy_arguments(given: JsonObject) -> tuple[str, str, JsonObject]:
+    server, tool, arguments = given.get("server"), given.get("tool"), given.get("arguments", {})
+    if not isinstance(server, str) or not isinstance(tool, str) or not isinstance(arguments, dict):
+        raise BadToolArguments("server and tool must be texts, arguments an object")
+    if unknown := sorted(given.keys() - {"server", "tool", "arguments"}):
+        raise BadToolArguments(f"unknown argument {unknown[0]!r}; there are server, tool and arguments")
+    return server, tool, arguments
