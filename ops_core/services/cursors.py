@@ -1,0 +1,64 @@
+"""Opaque page cursors, each bound to the namespace and filter it was made for."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+from ops_core.errors import CursorMalformed, FieldProblem
+from ops_core.ports import TaskQuery
+
+_VERSION = 1
+_MAX_CHARS = 512
+
+
+def encode_cursor(query: TaskQuery, place: tuple[datetime, UUID]) -> str:
+    """The cursor of the page that follows `place` in this query's list."""
+    created_at, task_id = place[0].astimezone(UTC).isoformat(), str(place[1])
+    body = {"v": _VERSION, "at": created_at, "id": task_id, "sum": _checksum(query, created_at, task_id)}
+    return base64.urlsafe_b64encode(json.dumps(body, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode_cursor(query: TaskQuery, cursor: str) -> tuple[datetime, UUID]:
+    """The place that the cursor stands for.
+
+    Raises:
+        CursorMalformed: it is none of ours, was changed, or belongs to another namespace or filter.
+    """
+    if len(cursor) > _MAX_CHARS:
+        raise _malformed()
+    try:
+        body = json.loads(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+        version, created_at, task_id, checksum = body["v"], body["at"], body["id"], body["sum"]
+        place = datetime.fromisoformat(created_at), UUID(task_id)
+    except (binascii.Error, ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise _malformed() from exc
+    if version != _VERSION or checksum != _checksum(query, created_at, task_id) or place[0].tzinfo is None:
+        raise _malformed()
+    return place
+
+
+def _checksum(query: TaskQuery, created_at: str, task_id: str) -> str:
+    """Finds accidents and mix-ups. It keeps no secret: what a page shows is decided by the caller's namespace."""
+    bound = [
+        query.namespace,
+        sorted(query.statuses),
+        query.agent,
+        query.queue,
+        sorted(query.labels.items()),
+        query.created_after.astimezone(UTC).isoformat() if query.created_after else None,
+        query.created_before.astimezone(UTC).isoformat() if query.created_before else None,
+        query.id_prefix,
+        created_at,
+        task_id,
+    ]
+    return hashlib.sha256(json.dumps(bound).encode()).hexdigest()[:16]
+
+
+def _malformed() -> CursorMalformed:
+    detail = "must be the next_cursor of the page before, asked for with the same filters; leave it out to begin anew"
+    return CursorMalformed(f"The cursor {detail}.", problems=[FieldProblem("/cursor", detail)])

@@ -1,0 +1,129 @@
+"""From a submission to a task that may be added: every check that a submit makes, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from ops_core.domain.agent import Agent, AgentDefinition
+from ops_core.domain.caller import Caller
+from ops_core.domain.task import NewTask, TaskKind
+from ops_core.domain.uuid7 import Uuid7Source
+from ops_core.errors import (
+    AgentNotFound,
+    FieldProblem,
+    InputSchemaMismatch,
+    InvalidInput,
+    ModelNotConfigured,
+    OpsCoreError,
+)
+from ops_core.ports import AgentStore
+from ops_core.services.agents import RecentAgents, agent_not_found
+from ops_core.services.input_schema import InputSchemas
+from ops_core.services.limits import TaskLimits
+from ops_core.services.submission import Submission, field_problems, request_hash
+
+
+class SubmissionCheck:
+    """Refuses what cannot run, with everything that is wrong at once; gives what can an id and its agent's version."""
+
+    def __init__(
+        self,
+        *,
+        agents: AgentStore,
+        limits: TaskLimits,
+        model_check: Callable[[AgentDefinition], str | None],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._agents = agents
+        self._recent = RecentAgents(agents)
+        self._limits = limits
+        self._model_check = model_check
+        self._clock = clock
+        self._schemas = InputSchemas()
+        self._ids = Uuid7Source()
+
+    async def checked(self, caller: Caller, submission: Submission) -> NewTask:
+        """Raises:
+        InvalidInput, AgentNotFound, InputSchemaMismatch, ModelNotConfigured.
+        """
+        if problems := field_problems(submission, limits=self._limits, now=self._clock()):
+            raise _refusal(InvalidInput, problems)
+        agent = await self._recent.get(caller.namespace, submission.agent)
+        if agent is None:
+            raise await agent_not_found(self._agents, caller.namespace, submission.agent, pointer="/agent")
+        if problems := self._schema_problems(agent, submission):
+            raise _refusal(InputSchemaMismatch, problems)
+        if (detail := self._model_check(agent.definition)) is not None:
+            raise ModelNotConfigured(detail, problems=[FieldProblem("/agent", detail)])
+        return self._new_task(caller, submission, agent)
+
+    async def all_checked(self, caller: Caller, submissions: Sequence[Submission]) -> list[NewTask]:
+        """Raises:
+        OpsCoreError: as `checked`, for all of them together, with pointers that begin with /tasks/<index>.
+        """
+        news: list[NewTask] = []
+        errors: dict[int, OpsCoreError] = {}
+        first_with_key: dict[str, int] = {}
+        for index, submission in enumerate(submissions):
+            key = submission.idempotency_key
+            try:
+                if key is not None and first_with_key.setdefault(key, index) != index:
+                    detail = f"is the same as that of /tasks/{first_with_key[key]}"
+                    raise _refusal(InvalidInput, [FieldProblem("/idempotency_key", detail)])
+                news.append(await self.checked(caller, submission))
+            except (InvalidInput, AgentNotFound) as exc:
+                errors[index] = exc
+        if errors:
+            raise combined(errors)
+        return news
+
+    def _schema_problems(self, agent: Agent, submission: Submission) -> list[FieldProblem]:
+        found = self._schemas.problems(agent, submission.effective_input)
+        if submission.input is None:
+            # The client wrote a goal and no input, so its goal is what does not fit.
+            return [FieldProblem("/goal", f"does not make an input for this agent: {one.detail}") for one in found]
+        return [FieldProblem("/input" + one.pointer, one.detail) for one in found]
+
+    def _new_task(self, caller: Caller, submission: Submission, agent: Agent) -> NewTask:
+        definition = agent.definition
+        key = submission.idempotency_key
+        return NewTask(
+            id=self._ids.new(),
+            namespace=caller.namespace,
+            kind=TaskKind.agent,
+            agent=agent.name,
+            agent_digest=agent.digest,
+            queue=submission.queue or definition.queue,
+            priority=submission.priority,
+            input=submission.effective_input,
+            labels=dict(submission.labels),
+            max_attempts=submission.max_attempts or definition.max_attempts,
+            run_at=submission.run_at,
+            timeout_seconds=submission.timeout_seconds or definition.timeout_seconds,
+            idempotency_key=key,
+            request_hash=None if key is None else request_hash(submission),
+            concurrency_key=submission.concurrency_key,
+            fairness_key=submission.fairness_key,
+            session_id=submission.session_id,
+            traceparent=submission.traceparent,
+            created_by=caller.subject,
+        )
+
+
+def combined(errors: Mapping[int, OpsCoreError], *, note: str = "") -> OpsCoreError:
+    """One error for several tasks of a batch: of their common kind when they have one, with all their problems."""
+    problems = [
+        FieldProblem(f"/tasks/{index}{problem.pointer}", problem.detail)
+        for index, error in errors.items()
+        for problem in error.problems or (FieldProblem("", error.detail),)
+    ]
+    kinds = {type(error) for error in errors.values()}
+    kind = kinds.pop() if len(kinds) == 1 else InvalidInput
+    return _refusal(kind, problems, note=note)
+
+
+def _refusal(kind: type[OpsCoreError], problems: Sequence[FieldProblem], *, note: str = "") -> OpsCoreError:
+    shown = "; ".join(f"`{problem.pointer[1:].replace('/', '.')}` {problem.detail}" for problem in problems[:3])
+    more = f"; and {len(problems) - 3} more, see the errors" if len(problems) > 3 else ""
+    return kind(f"{shown}{more}. {note}".rstrip(), problems=problems)

@@ -1,0 +1,278 @@
+"""What callers can do with tasks: submit, look, wait, watch, cancel, retry."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Protocol
+from uuid import UUID
+
+from ops_core.domain.agent import AgentDefinition
+from ops_core.domain.caller import Caller
+from ops_core.domain.event import Event
+from ops_core.domain.task import RetryFrom, Task, TaskStatus
+from ops_core.errors import (
+    FieldProblem,
+    IdempotencyKeyReused,
+    InvalidInput,
+    OpsCoreError,
+    PayloadTooLarge,
+    TaskNotFound,
+)
+from ops_core.ports import Added, AgentStore, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery, TaskStore
+from ops_core.services.cursors import decode_cursor, encode_cursor
+from ops_core.services.limits import TaskLimits
+from ops_core.services.submission import Submission
+from ops_core.services.submission_check import SubmissionCheck, combined
+from ops_core.services.watch import FALLBACK_SECONDS, TaskWatch
+from ops_core.telemetry import LogEvent, get_logger
+
+__all__ = ["Submission", "Submitted", "SupportsAnnounce", "TaskFilter", "TaskLimits", "TaskPage", "TaskService"]
+
+_EVENTS_A_READ = 200
+_MAX_EVENTS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What became of a submission."""
+
+    task: Task
+    #: True when its idempotency key was known: this is the first task, nothing was added.
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFilter:
+    """Which tasks to list; what is left out does not narrow."""
+
+    statuses: frozenset[TaskStatus] = frozenset()
+    agent: str | None = None
+    queue: str | None = None
+    labels: dict[str, str] = field(default_factory=dict)
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    #: Beginning of an id, with or without dashes.
+    id_prefix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks, newest first, and where the list goes on."""
+
+    tasks: Sequence[Task]
+    next_cursor: str | None
+
+
+class SupportsAnnounce(Protocol):
+    """The relay: rings the doorbell for what has been committed."""
+
+    def announce(self, rings: Sequence[Ring]) -> None:
+        """Never blocks, never fails."""
+
+
+class TaskService:
+    """Tasks of the caller's namespace. All methods raise StoreUnavailable when the database cannot be reached."""
+
+    def __init__(
+        self,
+        *,
+        tasks: TaskStore,
+        agents: AgentStore,
+        relay: SupportsAnnounce,
+        nudges: NudgeBus,
+        limits: TaskLimits,
+        model_check: Callable[[AgentDefinition], str | None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._tasks = tasks
+        self._relay = relay
+        self._nudges = nudges
+        self._limits = limits
+        self._check = SubmissionCheck(agents=agents, limits=limits, model_check=model_check, clock=clock)
+        self._watch = TaskWatch(nudges)
+        self._log = get_logger()
+
+    async def submit(self, caller: Caller, submission: Submission) -> Submitted:
+        """Add one task. With a known idempotency key and the same request: the task that was added then.
+
+        Raises:
+            InvalidInput: what is wrong is in its problems. AgentNotFound, InputSchemaMismatch, ModelNotConfigured,
+            IdempotencyKeyReused.
+        """
+        new = await self._check.checked(caller, submission)
+        added = await self._tasks.add_task(new)
+        self._announce([added])
+        return Submitted(added.task, added.replayed)
+
+    async def submit_batch(self, caller: Caller, submissions: Sequence[Submission]) -> Sequence[Submitted]:
+        """Add several tasks, in order; all are checked before the first is added. No one transaction: when the
+        database fails half-way some are added, and the same batch with idempotency keys can be sent again.
+
+        Raises:
+            As `submit`, with pointers that begin with /tasks/<index>. PayloadTooLarge: over `max_batch`.
+        """
+        if len(submissions) > self._limits.max_batch:
+            raise PayloadTooLarge(f"A batch has at most {self._limits.max_batch} tasks, not {len(submissions)}.")
+        if not submissions:
+            detail = "must hold at least one task"
+            raise InvalidInput(f"`tasks` {detail}.", problems=[FieldProblem("/tasks", detail)])
+        news = await self._check.all_checked(caller, submissions)
+        outcomes = await asyncio.gather(*(self._tasks.add_task(new) for new in news), return_exceptions=True)
+        added = [outcome for outcome in outcomes if isinstance(outcome, Added)]
+        self._announce(added)
+        _raise_failed(outcomes, len(added))
+        return [Submitted(one.task, one.replayed) for one in added]
+
+    def _announce(self, added: Sequence[Added]) -> None:
+        self._relay.announce([one.ring for one in added if one.ring is not None])
+        for one in added:
+            if not one.replayed:
+                self._log.info(
+                    LogEvent.task_submitted, task_id=str(one.task.id), agent=one.task.agent, queue=one.task.queue
+                )
+
+    async def get(self, caller: Caller, task_id: UUID) -> Task:
+        """Raises:
+        TaskNotFound: no such task in the caller's namespace.
+        """
+        task = await self._tasks.get_task(caller.namespace, task_id)
+        if task is None:
+            raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
+        return task
+
+    async def list(self, caller: Caller, filter: TaskFilter, *, limit: int, cursor: str | None) -> TaskPage:
+        """Newest first.
+
+        Raises:
+            CursorMalformed, InvalidInput.
+        """
+        query = self._query(caller, filter, limit)
+        if cursor is not None:
+            query = replace(query, before=decode_cursor(query, cursor))
+        # One more than asked for tells whether there is a next page.
+        found = await self._tasks.list_tasks(replace(query, limit=limit + 1))
+        if len(found) <= limit:
+            return TaskPage(found, None)
+        last = found[limit - 1]
+        return TaskPage(found[:limit], encode_cursor(query, (last.created_at, last.id)))
+
+    def _query(self, caller: Caller, filter: TaskFilter, limit: int) -> TaskQuery:
+        _check_between("limit", limit, 1, self._limits.max_page)
+        for name in ("created_after", "created_before"):
+            when: datetime | None = getattr(filter, name)
+            if when is not None and when.utcoffset() is None:
+                _refuse(name, "must have a time zone, such as 2026-01-31T09:00:00Z")
+        prefix = None if filter.id_prefix is None else filter.id_prefix.replace("-", "").lower()
+        if prefix is not None and (not 0 < len(prefix) <= 32 or prefix.strip("0123456789abcdef")):
+            _refuse("id_prefix", "must be 1 to 32 hexadecimal digits, dashes aside")
+        return TaskQuery(
+            namespace=caller.namespace,
+            statuses=filter.statuses,
+            agent=filter.agent,
+            queue=filter.queue,
+            labels=filter.labels,
+            created_after=filter.created_after,
+            created_before=filter.created_before,
+            id_prefix=prefix,
+            limit=limit,
+        )
+
+    async def cancel(self, caller: Caller, task_id: UUID) -> Task:
+        """Cancel it: at once, or, while it runs, as soon as its worker has heard of it.
+
+        Raises:
+            TaskNotFound, TaskFinished.
+        """
+        task = await self._tasks.cancel_task(caller.namespace, task_id, by=caller.subject)
+        self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq), Nudge(NudgeKind.cancel, task.id, task.seq)])
+        self._log.info(LogEvent.task_cancel_requested, task_id=str(task.id), by=caller.subject)
+        return task
+
+    async def retry(self, caller: Caller, task_id: UUID, *, retry_from: RetryFrom) -> Task:
+        """Reopen a finished task in its next round.
+
+        Raises:
+            TaskNotFound, TaskNotFinished.
+        """
+        task, ring = await self._tasks.retry_task(caller.namespace, task_id, by=caller.subject, retry_from=retry_from)
+        self._relay.announce([ring])
+        self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
+        return task
+
+    async def wait(self, caller: Caller, task_id: UUID, *, timeout_seconds: float) -> Task:
+        """The task once it is final, or as it is when the time is over.
+
+        Raises:
+            TaskNotFound. InvalidInput: the time is negative or over `max_wait_seconds`.
+        """
+        _check_between("wait", timeout_seconds, 0, self._limits.max_wait_seconds)
+        until = time.monotonic() + timeout_seconds
+        with self._watch.listen(task_id) as bell:
+            while True:
+                task = await self.get(caller, task_id)
+                left = until - time.monotonic()
+                if task.status.is_final or left <= 0:
+                    return task
+                await bell.wait(min(left, FALLBACK_SECONDS))
+
+    async def events(self, caller: Caller, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
+        """The task's events after `after_seq`, in order.
+
+        Raises:
+            TaskNotFound, InvalidInput.
+        """
+        _check_between("after", after_seq, 0, 2**63 - 1)
+        _check_between("limit", limit, 1, _MAX_EVENTS)
+        await self.get(caller, task_id)
+        return await self._tasks.list_events(task_id, after_seq=after_seq, limit=limit)
+
+    async def watch(self, caller: Caller, task_id: UUID, *, after_seq: int) -> AsyncIterator[Event]:
+        """The task's events after `after_seq` as they are committed, until it is final and the last one is given.
+
+        Close it (`contextlib.aclosing`) when you leave early.
+
+        Raises:
+            TaskNotFound, InvalidInput: before the first event.
+        """
+        _check_between("after", after_seq, 0, 2**63 - 1)
+        with self._watch.listen(task_id) as bell:
+            while True:
+                # Read before the events: when it is final its seq is the last there will be in this round.
+                task = await self.get(caller, task_id)
+                while after_seq < task.seq:
+                    events = await self._tasks.list_events(task_id, after_seq=after_seq, limit=_EVENTS_A_READ)
+                    for event in events:
+                        yield event
+                        after_seq = event.seq
+                    if not events:
+                        break
+                if task.status.is_final:
+                    return
+                await bell.wait(FALLBACK_SECONDS)
+
+
+def _check_between(name: str, value: float, least: float, most: float) -> None:
+    # Written so that NaN, which compares with nothing, is refused.
+    if not least <= value <= most:
+        _refuse(name, f"must be between {least:g} and {most:g}, not {value:g}")
+
+
+def _refuse(name: str, detail: str) -> None:
+    raise InvalidInput(f"`{name}` {detail}.", problems=[FieldProblem(f"/{name}", detail)])
+
+
+def _raise_failed(outcomes: Sequence[Added | BaseException], added: int) -> None:
+    """Raises what kept some of a batch from being added: all reused keys together, or else the first error."""
+    failed = {index: outcome for index, outcome in enumerate(outcomes) if isinstance(outcome, BaseException)}
+    if not failed:
+        return
+    reused = {index: error for index, error in failed.items() if isinstance(error, IdempotencyKeyReused)}
+    if len(reused) < len(failed):
+        raise next(error for error in failed.values() if not isinstance(error, IdempotencyKeyReused))
+    problem = [FieldProblem("/idempotency_key", "was used before for another request")]
+    by_index: dict[int, OpsCoreError] = {i: IdempotencyKeyReused(e.detail, problems=problem) for i, e in reused.items()}
+    raise combined(by_index, note=f"The other {added} tasks of the batch are added." if added else "")
