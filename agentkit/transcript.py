@@ -11,6 +11,8 @@ from typing import Any, TypeAlias
 
 #: A JSON object as `json.loads` gives it.
 JsonObject: TypeAlias = dict[str, Any]
+#: Any JSON value as `json.loads` gives it.
+JsonValue: TypeAlias = dict[str, Any] | list[Any] | str | int | float | bool | None
 
 
 @dataclass(frozen=True, slots=True)

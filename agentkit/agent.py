@@ -1,0 +1,229 @@
+"""The agent: a loop that asks a model, makes the tool calls it decides on, and ends with an answer or a limit."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from agentkit.decisions import Answer, CallTools, Correct, Decision
+from agentkit.hooks import NoHooks, RunHooks
+from agentkit.journal import Journal, MemoryJournal
+from agentkit.limits import LimitName, Limits
+from agentkit.llm.base import LlmResponse, Usage
+from agentkit.memory.base import BaseMemory
+from agentkit.memory.short_term import ShortTermMemory
+from agentkit.model_calls import ModelCaller
+from agentkit.output import OutputFormat, OutputFormatError
+from agentkit.planners.base import BasePlanner, Prompt
+from agentkit.planners.unusable import correction_for
+from agentkit.report import Finished, LimitReached, Outcome, RunReport
+from agentkit.security.allow_all import AllowAll
+from agentkit.security.base import BaseSecurityManager
+from agentkit.tool_calls import ToolCaller
+from agentkit.tools.base import BaseToolManager, ToolSpec
+from agentkit.tools.registry import ToolRegistry
+from agentkit.transcript import (
+    AssistantMessage,
+    JsonObject,
+    JsonValue,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    UserMessage,
+)
+
+
+class Agent:
+    """A planner with tools, memory and limits. Safe to run many times, also at once, unless it is given a memory."""
+
+    def __init__(
+        self,
+        *,
+        planner: BasePlanner,
+        memory: BaseMemory | None = None,
+        tools: BaseToolManager | None = None,
+        security: BaseSecurityManager | None = None,
+        limits: Limits | None = None,
+        journal: Journal | None = None,
+        instructions: str = "",
+        output_schema: JsonObject | None = None,
+        definition: str = "",
+        hooks: RunHooks | None = None,
+    ) -> None:
+        """
+        Args:
+            memory: Belongs to one run. None gives each run a `ShortTermMemory` of its own.
+            journal: What makes a run durable. None keeps each run's steps in memory only.
+            output_schema: JSON Schema that the final answer must fit.
+            definition: Names the version of this agent's definition; a run journaled under another one is not resumed.
+
+        Raises:
+            ConfigurationError: `output_schema` is not a JSON Schema.
+        """
+        self.planner = planner
+        self.memory = memory
+        self.tools: BaseToolManager = tools if tools is not None else ToolRegistry()
+        self.security: BaseSecurityManager = security or AllowAll()
+        self.limits = limits or Limits()
+        self.journal = journal
+        self.instructions = instructions
+        self.output_format = OutputFormat(output_schema) if output_schema is not None else None
+        self.definition = definition
+        self.hooks: RunHooks = hooks or NoHooks()
+
+    async def run(self, goal: str, *, run_id: str | None = None) -> RunReport:
+        """Work on the goal until there is an answer or a limit is reached.
+
+        A run with a journal is resumed by calling this again with the same goal, run id and journal: finished steps
+        are replayed from the journal, not executed again. Cancelling the caller's task cancels the call in flight.
+
+        Args:
+            run_id: The same for every resume of a run; idempotency keys are made from it.
+
+        Raises:
+            LlmError: the model could not be asked; the subclass says whether a resume can help.
+            StepMismatch: the journal is of another agent definition or another course of events.
+            OutcomeUnknown: a side effect was begun before and its end never recorded.
+            RunRevoked: the journal says that this run may not act any more.
+        """
+        return await _Run(self, run_id or uuid4().hex).drive(goal)
+
+
+class _Run:
+    """One execution of the loop."""
+
+    def __init__(self, agent: Agent, run_id: str) -> None:
+        self._agent = agent
+        self._planner = agent.planner
+        self._limits = agent.limits
+        self._memory: BaseMemory = agent.memory if agent.memory is not None else ShortTermMemory()
+        journal: Journal = agent.journal if agent.journal is not None else MemoryJournal()
+        self._model = ModelCaller(
+            llm=agent.planner.llm,
+            definition=agent.definition,
+            timeout_seconds=agent.limits.llm_seconds,
+            journal=journal,
+            hooks=agent.hooks,
+        )
+        self._caller = ToolCaller(
+            run_id=run_id,
+            tools=agent.tools,
+            security=agent.security,
+            limits=agent.limits,
+            journal=journal,
+            hooks=agent.hooks,
+        )
+        self._specs: Mapping[str, ToolSpec] = {}
+        self._transcript: list[Message] = []
+        self._usage = Usage()
+        self._steps = 0
+        self._tool_calls = 0
+        self._seconds = 0.0
+        self._corrections_in_a_row = 0
+
+    async def drive(self, goal: str) -> RunReport:
+        await self._remember(*self._opening(goal))
+        for step in itertools.count(1):
+            if reached := self._limit_reached():
+                return self._report(reached)
+            self._specs = await self._offered_tools()
+            response = await self._ask(f"{step}/llm")
+            match self._decide(response):
+                case CallTools(calls):
+                    await self._remember(replace(response.message, tool_calls=calls))
+                    await self._call_tools(step, calls)
+                case Correct(observation):
+                    await self._correct(response.message, observation)
+                case Answer(text):
+                    await self._remember(response.message)
+                    return self._report(Finished(text, self._output(text)))
+        raise AssertionError("unreachable: the count never ends")
+
+    def _opening(self, goal: str) -> list[Message]:
+        form = self._agent.output_format
+        standing = [self._agent.instructions, form.instructions() if form else ""]
+        system = "\n\n".join(text for text in standing if text)
+        return [*([SystemMessage(system)] if system else []), UserMessage(goal)]
+
+    async def _remember(self, *messages: Message) -> None:
+        self._transcript.extend(messages)
+        await self._memory.add(*messages)
+
+    def _limit_reached(self) -> LimitReached | None:
+        """Looked at between steps, so a run may go over by the step it is in."""
+        limits, tokens = self._limits, self._usage.total_tokens
+        if self._corrections_in_a_row > limits.corrections:
+            return LimitReached(
+                LimitName.corrections,
+                f"{self._corrections_in_a_row} answers of the model in a row could not be used",
+            )
+        if self._steps >= limits.steps:
+            return LimitReached(LimitName.steps, f"no answer after {self._steps} steps")
+        if tokens >= limits.tokens:
+            return LimitReached(LimitName.tokens, f"{tokens} of {limits.tokens} tokens used")
+        if self._seconds >= limits.seconds:
+            return LimitReached(LimitName.seconds, f"{self._seconds:.1f} s of {limits.seconds:g} s of active time used")
+        return None
+
+    async def _offered_tools(self) -> Mapping[str, ToolSpec]:
+        """Asked for before each step, since a server that was down may be back. A slow one keeps what was known."""
+        try:
+            async with asyncio.timeout(self._limits.tool_seconds):
+                return {spec.name: spec for spec in await self._agent.tools.specs()}
+        except TimeoutError:
+            return self._specs
+
+    async def _ask(self, key: str) -> LlmResponse:
+        answered = await self._model.ask(key, self._prompt)
+        self._steps += 1
+        self._seconds += answered.seconds
+        self._usage += answered.response.usage
+        return answered.response
+
+    async def _prompt(self) -> Prompt:
+        return self._planner.prompt(await self._memory.view(), tuple(self._specs.values()))
+
+    def _decide(self, response: LlmResponse) -> Decision:
+        correction = correction_for(response, calls_per_step=self._limits.calls_per_step)
+        if correction is not None:
+            return correction
+        decision = self._planner.decide(response, tuple(self._specs.values()))
+        if isinstance(decision, Answer):
+            try:
+                self._output(decision.text)
+            except OutputFormatError as error:
+                return Correct(f"Your final answer could not be used: {error}. Answer again.")
+        return decision
+
+    def _output(self, answer: str) -> JsonValue:
+        form = self._agent.output_format
+        return form.read(answer) if form else None
+
+    async def _call_tools(self, step: int, calls: Sequence[ToolCall]) -> None:
+        observed = await self._caller.call_all(step, calls, self._specs)
+        await self._remember(ToolMessage(tuple(each.result for each in observed)))
+        self._tool_calls += len(observed)
+        self._seconds += sum(each.seconds for each in observed)
+        misasked = all(each.misasked for each in observed)
+        self._corrections_in_a_row = self._corrections_in_a_row + 1 if misasked else 0
+
+    async def _correct(self, message: AssistantMessage, observation: str) -> None:
+        # Without its calls, which were not made: a vendor refuses a call that has no result.
+        if message.text.strip():
+            await self._remember(AssistantMessage(message.text))
+        await self._remember(UserMessage(observation))
+        self._corrections_in_a_row += 1
+
+    def _report(self, outcome: Outcome) -> RunReport:
+        return RunReport(
+            outcome=outcome,
+            usage=self._usage,
+            steps=self._steps,
+            tool_calls=self._tool_calls,
+            seconds=self._seconds,
+            transcript=tuple(self._transcript),
+        )

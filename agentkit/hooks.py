@@ -1,0 +1,31 @@
+"""What the outside may watch of a run while it runs."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agentkit.journal import StepKind
+
+
+class RunHooks(Protocol):
+    """Called by the loop, on its event loop. A hook must be quick and must not raise."""
+
+    def step_started(self, key: str, kind: StepKind, name: str) -> None:
+        """A step is about to be executed. `name` is the model's or the tool's. Not called for a replayed step."""
+
+    def step_finished(
+        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+    ) -> None:
+        """A step has its result, which is journaled. `seconds` is what it took when it was executed."""
+
+
+class NoHooks:
+    """Nobody watches."""
+
+    def step_started(self, key: str, kind: StepKind, name: str) -> None:
+        return
+
+    def step_finished(
+        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+    ) -> None:
+        return

@@ -1,0 +1,91 @@
+"""Asks the model for one step: replayed when journaled, else asked once, bounded in time, and journaled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from agentkit.errors import LlmTimeout, StepMismatch
+from agentkit.hooks import RunHooks
+from agentkit.journal import Journal, StepKind, StepResult, fingerprint
+from agentkit.llm.base import BaseLlmClient, LlmResponse
+from agentkit.llm.payload import response_from_json, response_to_json
+from agentkit.planners.base import Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the model said, and how long it took when it was asked."""
+
+    response: LlmResponse
+    seconds: float
+
+
+class ModelCaller:
+    """Makes the model calls of one run."""
+
+    def __init__(
+        self,
+        *,
+        llm: BaseLlmClient,
+        definition: str,
+        timeout_seconds: float,
+        journal: Journal,
+        hooks: RunHooks,
+    ) -> None:
+        self._llm = llm
+        self._fingerprint = fingerprint("llm", definition)
+        self._timeout_seconds = timeout_seconds
+        self._journal = journal
+        self._hooks = hooks
+
+    async def ask(self, key: str, make_prompt: Callable[[], Awaitable[Prompt]]) -> Answered:
+        """The answer of this step. The prompt is made only when the model has to be asked.
+
+        Raises:
+            LlmError: nothing was recorded; a resume asks again.
+            StepMismatch: the journaled answer belongs to another definition of the agent.
+            RunRevoked
+        """
+        known = self._journal.recall(key)
+        if known is not None and known.fingerprint != self._fingerprint:
+            raise StepMismatch(
+                key,
+                journaled=f"agent definition {known.fingerprint[:8]}",
+                now=f"agent definition {self._fingerprint[:8]}",
+            )
+        if isinstance(known, StepResult):
+            return self._answered(known, replayed=True)
+        result = await self._execute(key, await make_prompt())
+        await self._journal.record(result)
+        return self._answered(result, replayed=False)
+
+    def _answered(self, done: StepResult, *, replayed: bool) -> Answered:
+        response = response_from_json(done.payload)
+        self._hooks.step_finished(
+            done.key, StepKind.llm, response.model, seconds=done.seconds, replayed=replayed, is_error=False
+        )
+        return Answered(response, done.seconds)
+
+    async def _execute(self, key: str, prompt: Prompt) -> StepResult:
+        self._journal.check()
+        self._hooks.step_started(key, StepKind.llm, self._llm.model)
+        started = time.monotonic()
+        response = await self._complete(prompt)
+        return StepResult(
+            key=key,
+            kind=StepKind.llm,
+            fingerprint=self._fingerprint,
+            payload=response_to_json(response),
+            seconds=time.monotonic() - started,
+        )
+
+    async def _complete(self, prompt: Prompt) -> LlmResponse:
+        limit = self._timeout_seconds
+        try:
+            async with asyncio.timeout(limit):
+                return await self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
+        except TimeoutError as error:
+            raise LlmTimeout(f"the model did not answer within {limit:g} s") from error

@@ -1,0 +1,83 @@
+"""The JSON an agent must answer with: what the model is told about it, and the check of its answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import ConfigurationError
+from agentkit.transcript import JsonObject, JsonValue
+
+if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
+
+_FENCE = re.compile(r"^```[\w-]*\s*\n(.*?)\n?```$", re.DOTALL)
+#: Characters of a validator's message that the model is shown.
+_MESSAGE_LENGTH = 500
+
+
+class OutputFormatError(ValueError):
+    """An answer does not fit the output schema; the message is meant for the model."""
+
+
+class OutputFormat:
+    """An output schema in use."""
+
+    def __init__(self, schema: JsonObject) -> None:
+        """
+        Raises:
+            ConfigurationError: `schema` is not a JSON Schema.
+        """
+        self.schema = schema
+        _ = self._validator
+
+    def instructions(self) -> str:
+        """What the model has to be told."""
+        schema = json.dumps(self.schema, ensure_ascii=False)
+        return f"Your final answer must be JSON, and nothing but JSON, that fits this JSON Schema:\n{schema}"
+
+    def read(self, answer: str) -> JsonValue:
+        """The answer as JSON that fits the schema; a code fence around it is accepted.
+
+        Raises:
+            OutputFormatError: it is not JSON, or does not fit.
+        """
+        value = _json_in(answer)
+        error = next(iter(self._validator.iter_errors(value)), None)
+        if error is not None:
+            where = "".join(f"[{part!r}]" for part in error.absolute_path)
+            problem = error.message[:_MESSAGE_LENGTH]
+            raise OutputFormatError(f"the JSON does not fit the schema: at ${where}: {problem}")
+        return value
+
+    @cached_property
+    def _validator(self) -> Draft202012Validator:
+        # Imported on first use: most agents have no output schema.
+        from jsonschema import Draft202012Validator, SchemaError
+        from referencing import Registry
+
+        try:
+            Draft202012Validator.check_schema(self.schema)
+        except SchemaError as error:
+            raise ConfigurationError(f"output_schema is not a JSON Schema: {error.message}") from error
+        # An empty registry: a `$ref` to the network must not be followed.
+        registry: Registry[bool | Mapping[str, Any]] = Registry()
+        return Draft202012Validator(self.schema, registry=registry)
+
+
+def _json_in(answer: str) -> JsonValue:
+    text = answer.strip()
+    if fenced := _FENCE.match(text):
+        text = fenced.group(1)
+    try:
+        value: JsonValue = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise OutputFormatError(f"the answer is not JSON: {error}") from error
+    return value
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")

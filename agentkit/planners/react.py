@@ -1,0 +1,45 @@
+"""The planner that lets a model reason and act in turns (ReAct), by native tool calls or by a text protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from agentkit.decisions import Answer, CallTools, Decision
+from agentkit.errors import ConfigurationError
+from agentkit.llm.base import BaseLlmClient, LlmResponse
+from agentkit.planners import react_text
+from agentkit.planners.base import BasePlanner, Prompt
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import Message
+
+
+class ReActPlanner(BasePlanner):
+    """Shows the model the conversation and the tools; it calls tools until it answers."""
+
+    def __init__(self, llm: BaseLlmClient, *, protocol: Literal["auto", "native", "text"] = "auto") -> None:
+        """
+        Args:
+            protocol: `native` is the model's own tool calling, `text` is Thought / Action / Observation, `auto`
+                is native where the model has it.
+
+        Raises:
+            ConfigurationError: the protocol is unknown, or native and the model has no tool calling.
+        """
+        if protocol not in ("auto", "native", "text"):
+            raise ConfigurationError(f"protocol {protocol!r} is unknown: use auto, native or text")
+        if protocol == "native" and not llm.native_tools:
+            raise ConfigurationError(f"model {llm.model!r} has no native tool calling: use protocol auto or text")
+        self.llm = llm
+        self._native = protocol == "native" or (protocol == "auto" and llm.native_tools)
+
+    def prompt(self, transcript: Sequence[Message], tools: Sequence[ToolSpec]) -> Prompt:
+        if self._native:
+            return Prompt(tuple(transcript), tuple(tools))
+        return Prompt(react_text.render(transcript, tools))
+
+    def decide(self, response: LlmResponse, tools: Sequence[ToolSpec]) -> Decision:
+        message = response.message
+        if message.tool_calls:
+            return CallTools(message.tool_calls)
+        return Answer(message.text.strip()) if self._native else react_text.read(message.text)

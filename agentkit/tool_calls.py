@@ -1,0 +1,286 @@
+"""Makes the tool calls of one answer: judged, journaled, bounded, and an observation whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+
+from agentkit.errors import (
+    BadToolArguments,
+    OutcomeUnknown,
+    RunRevoked,
+    StepMismatch,
+    ToolError,
+    ToolFailed,
+    ToolTimeout,
+    UnknownTool,
+)
+from agentkit.hooks import RunHooks
+from agentkit.journal import Journal, StepIntent, StepKind, StepResult, fingerprint
+from agentkit.limits import Limits
+from agentkit.security.base import BaseSecurityManager, Denied
+from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
+from agentkit.transcript import JsonObject, ToolCall, ToolResult
+
+#: Characters of an exception's message that the model is shown.
+_MESSAGE_LENGTH = 2_000
+#: Tool names listed for a model that asked for one that does not exist.
+_NAMES_LISTED = 50
+#: `error` of a call that the security manager did not allow.
+_DENIED = "tool_denied"
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What came of one call."""
+
+    result: ToolResult
+    seconds: float
+    #: The call itself was wrong (no such tool, bad arguments), so the model has to ask differently.
+    misasked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One call of one answer, before it is made."""
+
+    key: str
+    call: ToolCall
+    spec: ToolSpec | None
+    #: Known already: not made again.
+    result: StepResult | None
+    #: Begun before, by a process that died.
+    begun: bool
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.call.name, self.call.arguments)
+
+
+class ToolCaller:
+    """Makes the tool calls of one run."""
+
+    def __init__(
+        self,
+        *,
+        run_id: str,
+        tools: BaseToolManager,
+        security: BaseSecurityManager,
+        limits: Limits,
+        journal: Journal,
+        hooks: RunHooks,
+    ) -> None:
+        self._run_id = run_id
+        self._tools = tools
+        self._security = security
+        self._limits = limits
+        self._journal = journal
+        self._hooks = hooks
+
+    async def call_all(self, step: int, calls: Sequence[ToolCall], specs: Mapping[str, ToolSpec]) -> list[Observed]:
+        """Make these calls at the same time; what came of them is in their order.
+
+        All of them are looked up in the journal before the first is made, so that a call whose outcome is unknown
+        stops the run before its siblings act. When one raises, the others are cancelled.
+
+        Raises:
+            StepMismatch, OutcomeUnknown, RunRevoked
+        """
+        steps = [self._look_up(f"{step}/tool/{i}", call, specs.get(call.name)) for i, call in enumerate(calls, 1)]
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._observe(each)) for each in steps]
+        except BaseExceptionGroup as several:
+            error = several.exceptions[0]
+        else:
+            return [task.result() for task in tasks]
+        raise error
+
+    def _look_up(self, key: str, call: ToolCall, spec: ToolSpec | None) -> _Step:
+        recalled = self._journal.recall(key)
+        step = _Step(
+            key,
+            call,
+            spec,
+            recalled if isinstance(recalled, StepResult) else None,
+            isinstance(recalled, StepIntent),
+        )
+        if recalled is None:
+            return step
+        if recalled.fingerprint != step.fingerprint:
+            raise StepMismatch(
+                key,
+                journaled=f"{recalled.payload.get('name', recalled.kind)} ({recalled.fingerprint[:8]})",
+                now=f"{call.name} ({step.fingerprint[:8]})",
+            )
+        if isinstance(recalled, StepIntent):
+            self._require_repeatable(recalled, call, spec)
+        return step
+
+    def _require_repeatable(self, intent: StepIntent, call: ToolCall, spec: ToolSpec | None) -> None:
+        if self._journal.may_repeat(intent.key):
+            return
+        match OnUnknown(intent.payload["on_unknown"]):
+            case OnUnknown.fail:
+                raise OutcomeUnknown(intent.key, call.name, ask=False)
+            case OnUnknown.retry if spec is not None:
+                return
+            # Also `retry` of a tool that is out of reach now: "no such tool" would be a wrong answer to record.
+            case OnUnknown.ask | OnUnknown.retry:
+                raise OutcomeUnknown(intent.key, call.name, ask=True)
+
+    async def _observe(self, step: _Step) -> Observed:
+        if step.result is not None:
+            return self._seen(step, step.result, replayed=True)
+        self._hooks.step_started(step.key, StepKind.tool, step.call.name)
+        result = await self._execute(step)
+        await self._journal.record(result)
+        return self._seen(step, result, replayed=False)
+
+    def _seen(self, step: _Step, done: StepResult, *, replayed: bool) -> Observed:
+        is_error, error = bool(done.payload["is_error"]), done.payload["error"]
+        self._hooks.step_finished(
+            step.key,
+            StepKind.tool,
+            step.call.name,
+            seconds=done.seconds,
+            replayed=replayed,
+            is_error=is_error,
+        )
+        result = ToolResult(step.call.id, step.call.name, done.payload["content"], is_error)
+        return Observed(result, done.seconds, error in {UnknownTool.code, BadToolArguments.code})
+
+    async def _execute(self, step: _Step) -> StepResult:
+        started = time.monotonic()
+        error: str | None = None
+        try:
+            if step.spec is None:
+                raise UnknownTool(await self._no_such_tool(step.call.name))
+            result = await self._judge_and_call(step, step.spec)
+            content, is_error = result.content, result.is_error
+        except _NotAllowed as denied:
+            content, is_error, error = str(denied), True, _DENIED
+        except ToolError as raised:
+            content, is_error, error = str(raised), True, raised.code
+        payload: JsonObject = {
+            "call_id": step.call.id,
+            "name": step.call.name,
+            "arguments": step.call.arguments,
+            "content": cut_to_bytes(content, self._limits.tool_result_bytes),
+            "is_error": is_error,
+            "error": error,
+        }
+        return StepResult(
+            key=step.key,
+            kind=StepKind.tool,
+            fingerprint=step.fingerprint,
+            payload=payload,
+            seconds=time.monotonic() - started,
+        )
+
+    async def _no_such_tool(self, name: str) -> str:
+        names = sorted(spec.name for spec in await self._tools.specs())
+        if not names:
+            return f"There is no tool named {name!r}; no tools are available. Answer without one."
+        more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+        return f"There is no tool named {name!r}. The tools are: {', '.join(names[:_NAMES_LISTED])}{more}."
+
+    async def _judge_and_call(self, step: _Step, spec: ToolSpec) -> ToolResult:
+        context = ToolContext(
+            run_id=self._run_id,
+            step_key=step.key,
+            idempotency_key=f"{self._run_id}:{step.key}",
+            timeout_seconds=self._limits.tool_seconds,
+        )
+        await self._require_allowed(step, spec, context)
+        if spec.side_effect and not step.begun:
+            await self._journal.intend(_intent(step, spec, context))
+        self._journal.check()
+        return await self._call(step.call, spec, context)
+
+    async def _require_allowed(self, step: _Step, spec: ToolSpec, context: ToolContext) -> None:
+        try:
+            async with asyncio.timeout(self._limits.tool_seconds):
+                verdict = await self._security.judge(step.call, spec, context)
+        except TimeoutError:
+            verdict = Denied(f"the policy gave no verdict within {self._limits.tool_seconds:g} s")
+        if isinstance(verdict, Denied):
+            earlier = " An earlier try of it was begun and may have taken effect." if step.begun else ""
+            raise _NotAllowed(f"The call of {spec.name!r} was not allowed: {verdict.reason}.{earlier}")
+
+    async def _call(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> ToolResult:
+        """The tool's own answer. Whatever goes wrong inside the tool is a ToolError here."""
+        try:
+            async with asyncio.timeout(context.timeout_seconds) as limit:
+                result = await _uncancelled(self._tools.call(call, context))
+        except (ToolError, RunRevoked, OutcomeUnknown, StepMismatch):
+            raise
+        # A tool is foreign code: even its `sys.exit()` must not end the process that runs it.
+        except (Exception, SystemExit) as error:
+            if limit.expired():
+                raise ToolTimeout(_too_slow(spec, context)) from error
+            raise ToolFailed(f"The tool {call.name!r} failed: {_said_by(error)}") from error
+        if not isinstance(result, ToolResult) or not isinstance(result.content, str):
+            raise ToolFailed(f"The tool {call.name!r} answered with something that is not a text result.")
+        return result
+
+
+class _NotAllowed(Exception):
+    """The security manager said no; the message is meant for the model."""
+
+
+async def _uncancelled(call: Awaitable[ToolResult]) -> ToolResult:
+    """Await the call; a cancellation that nobody asked for came from inside the tool and is its failure.
+
+    Without this a tool that cancels itself would look like the end of the whole run.
+    """
+    try:
+        return await call
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise ToolFailed("The tool cancelled itself.") from None
+
+
+def _intent(step: _Step, spec: ToolSpec, context: ToolContext) -> StepIntent:
+    return StepIntent(
+        key=step.key,
+        kind=StepKind.tool,
+        fingerprint=step.fingerprint,
+        payload={
+            "call_id": step.call.id,
+            "name": step.call.name,
+            "arguments": step.call.arguments,
+            "idempotency_key": context.idempotency_key,
+            # Kept with the intent: when it is needed, the tool may be out of reach.
+            "on_unknown": spec.on_unknown.value,
+        },
+    )
+
+
+def _too_slow(spec: ToolSpec, context: ToolContext) -> str:
+    doubt = " It may or may not have taken effect." if spec.side_effect else ""
+    return f"The tool {spec.name!r} did not finish within {context.timeout_seconds:g} s.{doubt}"
+
+
+def _said_by(error: BaseException) -> str:
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  the exception is foreign code too
+        message = "(its message cannot be read)"
+    return f"{type(error).__name__}: {message[:_MESSAGE_LENGTH]}"
+
+
+def cut_to_bytes(text: str, limit: int) -> str:
+    """At most `limit` bytes of the text, on a character boundary, with a note of how much is gone.
+
+    Characters that UTF-8 or a database cannot hold (lone surrogates, NUL) are replaced.
+    """
+    raw = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return raw.decode()
+    head = raw[:limit].decode("utf-8", "ignore")
+    return f"{head}\n[cut: the result is {len(raw)} bytes long, only the first {limit} are shown]"
