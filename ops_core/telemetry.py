@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from typing import Any, cast
 
@@ -45,6 +46,7 @@ class LogEvent(StrEnum):
     request_failed = "request.failed"
     request_served = "request.served"
     agent_registered = "agent.registered"
+    plugin_broken = "plugin.broken"
 
 
 def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
@@ -89,3 +91,14 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
 def get_logger(**fields: Any) -> structlog.stdlib.BoundLogger:
     """A logger that adds these fields to each line."""
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger(**fields))
+
+
+def log_fields(**fields: Any) -> AbstractContextManager[Any]:
+    """Add these fields to every line logged inside, also by what is awaited or started there. None is left out."""
+    return structlog.contextvars.bound_contextvars(**{k: v for k, v in fields.items() if v is not None})
+
+
+def trace_id_of(traceparent: str | None) -> str | None:
+    """The trace id of a W3C `traceparent`; None when there is none."""
+    parts = (traceparent or "").split("-")
+    return parts[1] if len(parts) >= 4 else None
