@@ -1,0 +1,113 @@
+"""Agent files: what is read, and how mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ops_core.errors import AgentFileInvalid
+from ops_core.runner.catalog import BUILTIN_AGENTS
+from ops_core.wire.agent_file import MAX_FILE_BYTES, load_agent_files, read_agent_file
+
+
+def problems_of(directory: Path) -> list[str]:
+    with pytest.raises(AgentFileInvalid) as caught:
+        load_agent_files(directory)
+    return [
+        f"{Path(p.pointer.split(':')[0]).name}:{p.pointer.split(':', 1)[1]} {p.detail}" for p in caught.value.problems
+    ]
+
+
+def write(directory: Path, name: str, text: str | bytes) -> Path:
+    file = directory / name
+    file.write_bytes(text.encode() if isinstance(text, str) else text)
+    return file
+
+
+def test_a_whole_file_is_read_into_a_definition(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        "researcher.yaml",
+        """
+name: researcher
+description: Finds things out
+instructions: Be brief.
+model: {provider: openai, name: gpt-5, base_url: http://localhost:11434/v1}
+planner: react
+tools: [calculator, "github.*"]
+mcp_servers: [demo]
+limits: {steps: 5, seconds: 60, tokens: 1000, llm_seconds: 10, tool_seconds: 5}
+input_schema: {type: object, required: [topic]}
+output_schema: {type: object}
+queue: research
+max_attempts: 2
+timeout_seconds: 600
+""",
+    )
+    definition = read_agent_file(file)
+    assert (definition.name, definition.queue, definition.max_attempts) == ("researcher", "research", 2)
+    assert definition.tools == ("calculator", "github.*")
+    assert (definition.model.provider, definition.limits.steps) == ("openai", 5)
+    assert definition.input_schema == {"type": "object", "required": ["topic"]}
+
+
+def test_the_name_defaults_to_the_file_name(tmp_path: Path) -> None:
+    assert read_agent_file(write(tmp_path, "helper.yaml", "description: helps")).name == "helper"
+
+
+def test_a_definition_survives_json_and_keeps_its_digest(tmp_path: Path) -> None:
+    definition = read_agent_file(write(tmp_path, "a.yaml", "tools: [x]\nlimits: {steps: 3}"))
+    again = type(definition).from_json(definition.to_json())
+    assert again == definition
+    assert again.digest == definition.digest
+
+
+def test_a_change_of_the_content_changes_the_digest(tmp_path: Path) -> None:
+    one = read_agent_file(write(tmp_path, "a.yaml", "instructions: a"))
+    other = read_agent_file(write(tmp_path, "a.yaml", "instructions: b"))
+    assert one.digest != other.digest
+
+
+def test_the_built_in_agents_are_valid() -> None:
+    assert [d.name for d in load_agent_files(BUILTIN_AGENTS)] == ["assistant"]
+
+
+def test_an_absent_directory_holds_no_agents(tmp_path: Path) -> None:
+    assert load_agent_files(tmp_path / "nowhere") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("name: a\ntols: [x]\n", "a.yaml:2: tols unknown key; known here: name, description"),
+        ("limits:\n  steps: 2\n  foo: 2\n", "a.yaml:3: limits.foo unknown key; known here: steps, seconds"),
+        ("limits:\n  steps: -1\n", "a.yaml:2: limits.steps Input should be greater than 0"),
+        ("name: b\nname: c\n", "a.yaml:2: name is given twice"),
+        ("tools: [1", "a.yaml:1 not valid YAML"),
+        ("- 1\n", "a.yaml:1 the file must hold a mapping"),
+        ("", "a.yaml:1 the file must hold a mapping"),
+        ("name: 'BAD NAME'", "a.yaml:1: name String should match pattern"),
+        ("tools:\n  - ok\n  - 7\n", "a.yaml:3: tools.1 Input should be a valid string"),
+        ("planner: magic", "a.yaml:1: planner Input should be 'react' or 'one_call'"),
+        ("\ninput_schema: {type: nonsense}", "a.yaml:2: input_schema Value error, not a JSON Schema"),
+        ("x: &a [*a]\n", "a.yaml:1: x unknown key"),
+        (b"\xff\xfe\xfa", "a.yaml:1 the file is not valid UTF-8"),
+        (b"#" * (MAX_FILE_BYTES + 1), "a.yaml:1 the file is over"),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_field(tmp_path: Path, text: str | bytes, said: str) -> None:
+    write(tmp_path, "a.yaml", text)
+    assert any(problem.startswith(said) for problem in problems_of(tmp_path)), problems_of(tmp_path)
+
+
+def test_the_mistakes_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "wrong: 1")
+    write(tmp_path, "b.yaml", "wrong: 1")
+    assert {p.split(":")[0] for p in problems_of(tmp_path)} == {"a.yaml", "b.yaml"}
+
+
+def test_two_files_may_not_define_the_same_agent(tmp_path: Path) -> None:
+    write(tmp_path, "a.yaml", "name: twin")
+    write(tmp_path, "b.yaml", "name: twin")
+    assert problems_of(tmp_path) == ["b.yaml:1: name 'twin' is already defined in a.yaml"]
