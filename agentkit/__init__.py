@@ -1,0 +1,136 @@
+"""Build and run one AI agent: a planner around a model, with tools, memory, limits and a journal."""
+
+from agentkit.agent import Agent
+from agentkit.decisions import Answer, CallTools, Correct, Decision
+from agentkit.errors import (
+    AgentkitError,
+    BadCredentials,
+    BadToolArguments,
+    ConfigurationError,
+    ContextTooLong,
+    LlmError,
+    LlmRequestInvalid,
+    LlmTimeout,
+    LlmUnavailable,
+    MalformedReply,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    RunRevoked,
+    StepMismatch,
+    ToolError,
+    ToolFailed,
+    ToolTimeout,
+    UnknownTool,
+)
+from agentkit.hooks import NoHooks, RunHooks
+from agentkit.journal import Journal, MemoryJournal, StepIntent, StepKind, StepResult
+from agentkit.limits import LimitName, Limits
+from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
+from agentkit.llm.demo import DemoLlm
+from agentkit.llm.select import make_llm
+from agentkit.memory.base import BaseMemory
+from agentkit.memory.short_term import ShortTermMemory
+from agentkit.planners.base import BasePlanner, Prompt
+from agentkit.planners.one_call import OneCallPlanner
+from agentkit.planners.react import ReActPlanner
+from agentkit.report import Finished, LimitReached, Outcome, RunReport
+from agentkit.security.allow_all import AllowAll
+from agentkit.security.allow_list import AllowList
+from agentkit.security.base import Allowed, BaseSecurityManager, Denied, Verdict
+from agentkit.tools.allowed import AllowedTools
+from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
+from agentkit.tools.builtin import calculator, clock, convert_units
+from agentkit.tools.combined import CombinedTools
+from agentkit.tools.function import FunctionTool, tool
+from agentkit.tools.registry import ToolRegistry
+from agentkit.transcript import (
+    AssistantMessage,
+    JsonObject,
+    JsonValue,
+    Message,
+    SystemMessage,
+    ToolCall,
+    ToolMessage,
+    ToolResult,
+    UserMessage,
+)
+
+__all__ = [
+    "Agent",
+    "AgentkitError",
+    "AllowAll",
+    "AllowList",
+    "Allowed",
+    "AllowedTools",
+    "Answer",
+    "AssistantMessage",
+    "BadCredentials",
+    "BadToolArguments",
+    "BaseLlmClient",
+    "BaseMemory",
+    "BasePlanner",
+    "BaseSecurityManager",
+    "BaseToolManager",
+    "CallTools",
+    "CombinedTools",
+    "ConfigurationError",
+    "ContextTooLong",
+    "Correct",
+    "Decision",
+    "DemoLlm",
+    "Denied",
+    "Finished",
+    "FunctionTool",
+    "Journal",
+    "JsonObject",
+    "JsonValue",
+    "LimitName",
+    "LimitReached",
+    "Limits",
+    "LlmError",
+    "LlmRequestInvalid",
+    "LlmResponse",
+    "LlmTimeout",
+    "LlmUnavailable",
+    "MalformedReply",
+    "MemoryJournal",
+    "Message",
+    "NoHooks",
+    "OnUnknown",
+    "OneCallPlanner",
+    "Outcome",
+    "OutcomeUnknown",
+    "Prompt",
+    "RateLimited",
+    "ReActPlanner",
+    "Refused",
+    "RunHooks",
+    "RunReport",
+    "RunRevoked",
+    "ShortTermMemory",
+    "StepIntent",
+    "StepKind",
+    "StepMismatch",
+    "StepResult",
+    "StopReason",
+    "SystemMessage",
+    "ToolCall",
+    "ToolContext",
+    "ToolError",
+    "ToolFailed",
+    "ToolMessage",
+    "ToolRegistry",
+    "ToolResult",
+    "ToolSpec",
+    "ToolTimeout",
+    "UnknownTool",
+    "Usage",
+    "UserMessage",
+    "Verdict",
+    "calculator",
+    "clock",
+    "convert_units",
+    "make_llm",
+    "tool",
+]

@@ -1,0 +1,130 @@
+"""Makes the LLM client that a provider and a model name ask for; the one place that reads AGENTKIT_ variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+
+from agentkit.errors import ConfigurationError
+from agentkit.llm.base import BaseLlmClient
+from agentkit.llm.demo import DemoLlm
+
+
+class Provider(StrEnum):
+    """The providers there are clients for."""
+
+    #: Built in: no key, no network.
+    demo = "demo"
+    openai = "openai"
+    anthropic = "anthropic"
+    gemini = "gemini"
+    openrouter = "openrouter"
+    #: Any server that speaks OpenAI's chat completions; needs a base URL.
+    openai_compatible = "openai-compatible"
+    ollama = "ollama"
+    vllm = "vllm"
+    lmstudio = "lmstudio"
+
+
+#: Where a vendor's key is looked for, in this order.
+_KEY_VARIABLES = {
+    Provider.openai: ("OPENAI_API_KEY",),
+    Provider.anthropic: ("ANTHROPIC_API_KEY",),
+    Provider.gemini: ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    Provider.openrouter: ("OPENROUTER_API_KEY",),
+}
+_OPENROUTER_URL = "https://openrouter.ai/api/v1"
+#: Where the local servers listen unless told otherwise.
+_LOCAL_URLS = {
+    Provider.ollama: "http://localhost:11434/v1",
+    Provider.vllm: "http://localhost:8000/v1",
+    Provider.lmstudio: "http://localhost:1234/v1",
+}
+
+
+def make_llm(
+    provider: str | None = None,
+    model: str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    native_tools: bool = True,
+    environ: Mapping[str, str] | None = None,
+) -> BaseLlmClient:
+    """The client for a model. What is left out comes from the environment:
+
+    - provider: AGENTKIT_LLM_PROVIDER, else the demo model
+    - model: AGENTKIT_LLM_MODEL, when the provider comes from there too or is the same
+    - base_url: AGENTKIT_LLM_BASE_URL, under the same condition
+    - api_key: the vendor's usual variable; for OpenAI-compatible servers AGENTKIT_LLM_API_KEY, or none
+
+    Args:
+        native_tools: False for a model of an OpenAI-compatible server that has no tool calling of its own.
+        environ: Read in place of the process's environment.
+
+    Raises:
+        ConfigurationError: a name, key, URL or package is wrong or missing; the message says which.
+    """
+    env = os.environ if environ is None else environ
+    default = env.get("AGENTKIT_LLM_PROVIDER", "").strip()
+    chosen = _provider(provider or default or Provider.demo)
+    if not provider or provider == default:
+        model = model or env.get("AGENTKIT_LLM_MODEL", "").strip() or None
+        base_url = base_url or env.get("AGENTKIT_LLM_BASE_URL", "").strip() or None
+    if chosen is Provider.demo:
+        return DemoLlm.named(model or "demo")
+    if not model:
+        raise ConfigurationError(
+            f"no model is named for the provider {chosen.value!r}: name one, "
+            "or set AGENTKIT_LLM_PROVIDER and AGENTKIT_LLM_MODEL"
+        )
+    if chosen in _KEY_VARIABLES:
+        return _vendor_client(chosen, model, base_url, api_key or _key(chosen, env))
+    return _compatible_client(chosen, model, base_url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None, native_tools)
+
+
+def _provider(name: str) -> Provider:
+    try:
+        return Provider(name.strip().lower())
+    except ValueError:
+        raise ConfigurationError(f"there is no model provider {name!r}; there are: {', '.join(Provider)}") from None
+
+
+def _key(provider: Provider, env: Mapping[str, str]) -> str:
+    names = _KEY_VARIABLES[provider]
+    key = next((env[name].strip() for name in names if env.get(name, "").strip()), None)
+    if key is None:
+        raise ConfigurationError(f"the provider {provider.value!r} needs a key: set {' or '.join(names)}")
+    return key
+
+
+def _vendor_client(provider: Provider, model: str, base_url: str | None, api_key: str) -> BaseLlmClient:
+    # Imported here: each client imports its vendor's SDK when it is made, which is slow and may not be installed.
+    match provider:
+        case Provider.anthropic:
+            from agentkit.llm.anthropic_messages import AnthropicClient
+
+            return AnthropicClient(model, api_key=api_key, base_url=base_url)
+        case Provider.gemini:
+            from agentkit.llm.gemini import GeminiClient
+
+            return GeminiClient(model, api_key=api_key, base_url=base_url)
+        case _:
+            from agentkit.llm.openai_chat import OpenAiChatClient
+
+            url = base_url or (_OPENROUTER_URL if provider is Provider.openrouter else None)
+            return OpenAiChatClient(model, api_key=api_key, base_url=url, provider=provider.value)
+
+
+def _compatible_client(
+    provider: Provider, model: str, base_url: str | None, api_key: str | None, native_tools: bool
+) -> BaseLlmClient:
+    url = base_url or _LOCAL_URLS.get(provider)
+    if url is None:
+        raise ConfigurationError(
+            f"the provider {provider.value!r} needs a base URL: pass base_url, or set AGENTKIT_LLM_BASE_URL"
+        )
+    from agentkit.llm.openai_chat import OpenAiChatClient
+
+    return OpenAiChatClient(model, api_key=api_key, base_url=url, provider=provider.value, native_tools=native_tools)
