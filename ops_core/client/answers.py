@@ -1,0 +1,91 @@
+"""What the server answers, read leniently: a newer server may say more than this client knows, and nothing is lost."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from ops_core.client.errors import AnswerNotUnderstood
+from ops_core.domain.task import JsonObject, JsonValue, TaskStatus
+
+_Answer = TypeVar("_Answer", bound="Answer")
+
+
+class Answer(BaseModel):
+    """Any JSON object of the API. Fields that are not named here are kept, and come out again in `as_json`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    def as_json(self) -> JsonObject:
+        """The object as the server sent it."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+class ErrorAnswer(Answer):
+    """Why a task failed."""
+
+    code: str = "unknown"
+    message: str = ""
+    retryable: bool = False
+
+
+class Task(Answer):
+    """A task as it stood when the server answered."""
+
+    id: UUID
+    status: TaskStatus
+    agent: str
+    queue: str = "default"
+    input: JsonObject = {}
+    labels: dict[str, str] = {}
+    attempt: int = 0
+    max_attempts: int = 1
+    created_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    run_at: datetime | None = None
+    waiting_for: str | None = None
+    result: JsonValue = None
+    error: ErrorAnswer | None = None
+    usage: JsonObject | None = None
+
+
+class Event(Answer):
+    """One entry of a task's log. `type` stays text: a newer server may have more of them."""
+
+    seq: int
+    type: str
+    at: datetime | None = None
+    step_key: str | None = None
+    payload: JsonObject = {}
+
+
+class Agent(Answer):
+    """A registered agent."""
+
+    name: str
+    description: str = ""
+
+
+def parsed(kind: type[_Answer], body: Any) -> _Answer:
+    """Raises:
+    AnswerNotUnderstood: the JSON is not what the API promises.
+    """
+    try:
+        return kind.model_validate(body)
+    except ValidationError as error:
+        raise AnswerNotUnderstood(f"the answer is not a {kind.__name__.lower()}: {error}") from error
+
+
+def items_of(body: Any) -> list[Any]:
+    """The items of a page.
+
+    Raises:
+        AnswerNotUnderstood: it is no page.
+    """
+    if isinstance(body, dict) and isinstance(body.get("data"), list):
+        return list(body["data"])
+    raise AnswerNotUnderstood("the answer is not a page of a list")

@@ -1,0 +1,149 @@
+"""Tasks, as a client sees them: submit, look, list, wait, follow, cancel, retry."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from ops_core.client.answers import Event, Task, items_of, parsed
+from ops_core.client.connection import Connection
+from ops_core.client.event_stream import EventStream
+from ops_core.domain.task import JsonObject, RetryFrom, TaskStatus
+
+_PATH: Final = "/api/v1/tasks"
+#: Longest one request waits; the server may allow less, and then answers earlier.
+_WAIT_SECONDS: Final = 30.0
+#: What an answer may take on top of the time it waits.
+_GRACE_SECONDS: Final = 15.0
+_PAGE: Final = 100
+
+
+class Tasks:
+    """The tasks of one server."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def submit(
+        self,
+        agent: str,
+        goal: str | None = None,
+        *,
+        input: JsonObject | None = None,
+        priority: int | None = None,
+        run_at: datetime | str | None = None,
+        timeout_seconds: float | None = None,
+        max_attempts: int | None = None,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        idempotency_key: str | None = None,
+    ) -> Task:
+        """Submit one task, once: without a key of the caller's it gets one, so that trying again adds no second.
+
+        Raises:
+            RequestRefused, ServerUnreachable, AnswerNotUnderstood.
+        """
+        asked = {
+            "agent": agent,
+            "goal": goal,
+            "input": input,
+            "priority": priority,
+            "run_at": run_at.isoformat() if isinstance(run_at, datetime) else run_at,
+            "timeout_seconds": timeout_seconds,
+            "max_attempts": max_attempts,
+            "queue": queue,
+            "labels": dict(labels) if labels else None,
+        }
+        body = {name: value for name, value in asked.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return parsed(Task, self._connection.post_repeatable(_PATH, body, headers=headers))
+
+    def get(self, task_id: UUID) -> Task:
+        """Raises:
+        RequestRefused: task_not_found.
+        """
+        return parsed(Task, self._connection.get(f"{_PATH}/{task_id}"))
+
+    def list(
+        self,
+        *,
+        statuses: Sequence[TaskStatus] = (),
+        agent: str | None = None,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        id_prefix: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[Task]:
+        """Tasks, newest first, up to the limit; pages are asked for as they are needed."""
+        narrowing: dict[str, Any] = {
+            "status": [status.value for status in statuses] or None,
+            "agent": agent,
+            "queue": queue,
+            "label": [f"{key}={value}" for key, value in (labels or {}).items()] or None,
+            "created_after": created_after.isoformat() if created_after else None,
+            "created_before": created_before.isoformat() if created_before else None,
+            "id_prefix": id_prefix,
+        }
+        params = {name: value for name, value in narrowing.items() if value is not None}
+        left, cursor = limit, None
+        while left is None or left > 0:
+            page = _PAGE if left is None else min(_PAGE, left)
+            body = self._connection.get(
+                _PATH, params={**params, "limit": page, **({"cursor": cursor} if cursor else {})}
+            )
+            tasks = [parsed(Task, item) for item in items_of(body)]
+            yield from tasks
+            left = None if left is None else left - len(tasks)
+            cursor = body.get("next_cursor")
+            if cursor is None:
+                return
+
+    def wait(self, task_id: UUID, *, timeout_seconds: float | None = None) -> Task:
+        """The task once it is final, or waits for something outside, or the time is over: look at its status."""
+        ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        while True:
+            left = _WAIT_SECONDS if ends_at is None else max(0.0, min(_WAIT_SECONDS, ends_at - time.monotonic()))
+            body = self._connection.get(
+                f"{_PATH}/{task_id}/wait", params={"timeout": left}, timeout_seconds=left + _GRACE_SECONDS
+            )
+            task = parsed(Task, body)
+            if task.status.is_final or task.status is TaskStatus.waiting or left <= 0:
+                return task
+
+    def events(self, task_id: UUID, *, after: int = 0, timeout_seconds: float | None = None) -> Iterator[Event]:
+        """Events as they happen, each once, until the task is final; a broken connection is taken up where it broke.
+
+        Raises:
+            As `EventStream`.
+        """
+        return iter(
+            EventStream(self._connection, f"{_PATH}/{task_id}/events", after=after, timeout_seconds=timeout_seconds)
+        )
+
+    def past_events(self, task_id: UUID, *, after: int = 0) -> Iterator[Event]:
+        """The events there are so far, page by page."""
+        while True:
+            body = self._connection.get(f"{_PATH}/{task_id}/events", params={"after": after, "limit": _PAGE})
+            events = [parsed(Event, item) for item in items_of(body)]
+            yield from events
+            if len(events) < _PAGE:
+                return
+            after = events[-1].seq
+
+    def cancel(self, task_id: UUID) -> Task:
+        """Raises:
+        RequestRefused: task_not_found, task_finished.
+        """
+        return parsed(Task, self._connection.post_once(f"{_PATH}/{task_id}/cancel"))
+
+    def retry(self, task_id: UUID, *, retry_from: RetryFrom = RetryFrom.journal) -> Task:
+        """Raises:
+        RequestRefused: task_not_found, task_not_finished.
+        """
+        return parsed(Task, self._connection.post_once(f"{_PATH}/{task_id}/retry", {"from": retry_from.value}))

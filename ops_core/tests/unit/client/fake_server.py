@@ -1,0 +1,67 @@
+"""A server of canned answers for the client's tests, behind httpx2's mock transport."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx2
+
+from ops_core.client import Client
+
+TASK_ID = "0193aaaa-0000-7000-8000-000000000001"
+
+
+def task_json(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": TASK_ID,
+        "status": "queued",
+        "agent": "assistant",
+        "queue": "default",
+        "input": {"goal": "add"},
+        "labels": {},
+        "attempt": 0,
+        "max_attempts": 3,
+        "created_at": "2026-11-21T05:00:00Z",
+        "result": None,
+        "error": None,
+        **changes,
+    }
+
+
+def event_json(seq: int, type: str, **payload: Any) -> dict[str, Any]:
+    return {"seq": seq, "type": type, "at": "2026-11-21T05:00:01Z", "step_key": None, "payload": payload}
+
+
+def sse(*events: dict[str, Any]) -> str:
+    return "retry: 1000\n\n" + "".join(f"id: {e['seq']}\nevent: {e['type']}\ndata: {json.dumps(e)}\n\n" for e in events)
+
+
+def problem(status: int, code: str, detail: str, **more: Any) -> httpx2.Response:
+    body = {"type": "about:blank", "title": code, "status": status, "detail": detail, "code": code, **more}
+    return httpx2.Response(status, json=body, headers={"content-type": "application/problem+json"})
+
+
+def event_stream(text: str) -> httpx2.Response:
+    return httpx2.Response(200, text=text, headers={"content-type": "text/event-stream"})
+
+
+class FakeServer:
+    """Answers each request with the next of its answers; the last one stays. An exception is raised instead."""
+
+    def __init__(self, *answers: httpx2.Response | Exception | Callable[[httpx2.Request], httpx2.Response]) -> None:
+        self._answers = list(answers)
+        self.requests: list[httpx2.Request] = []
+        self.pauses: list[float] = []
+
+    def client(self, **arguments: Any) -> Client:
+        transport = httpx2.MockTransport(self._answer)
+        return Client("http://server", transport=transport, sleep=self.pauses.append, **arguments)
+
+    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        self.requests.append(request)
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer if isinstance(answer, httpx2.Response) else answer(request)

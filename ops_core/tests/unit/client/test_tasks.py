@@ -1,0 +1,72 @@
+"""Tasks through the client: pages are followed, waits end, and nothing the server says is lost."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+import httpx2
+
+from ops_core.domain.task import RetryFrom, TaskStatus
+from ops_core.tests.unit.client.fake_server import TASK_ID, FakeServer, event_json, task_json
+
+
+def test_a_submit_sends_what_was_given_and_leaves_out_the_rest() -> None:
+    server = FakeServer(httpx2.Response(201, json=task_json()))
+    server.client().tasks.submit("assistant", input={"a": 1}, priority=0, run_at=datetime(2030, 1, 1, tzinfo=UTC))
+    assert json.loads(server.requests[0].content) == {
+        "agent": "assistant",
+        "input": {"a": 1},
+        "priority": 0,
+        "run_at": "2030-01-01T00:00:00+00:00",
+    }
+
+
+def test_a_list_follows_the_cursor() -> None:
+    first = {"data": [task_json()] * 2, "next_cursor": "c"}
+    server = FakeServer(
+        httpx2.Response(200, json=first), httpx2.Response(200, json={"data": [task_json()], "next_cursor": None})
+    )
+    found = list(server.client().tasks.list(statuses=[TaskStatus.failed], labels={"k": "v"}))
+    assert len(found) == 3
+    assert server.requests[0].url.params.multi_items() == [("status", "failed"), ("label", "k=v"), ("limit", "100")]
+    assert server.requests[1].url.params["cursor"] == "c"
+
+
+def test_a_list_stops_at_its_limit() -> None:
+    server = FakeServer(httpx2.Response(200, json={"data": [task_json()] * 2, "next_cursor": "c"}))
+    assert len(list(server.client().tasks.list(limit=2))) == 2
+    assert len(server.requests) == 1
+
+
+def test_waiting_goes_on_until_the_task_is_final() -> None:
+    server = FakeServer(
+        httpx2.Response(200, json=task_json(status="running")), httpx2.Response(200, json=task_json(status="completed"))
+    )
+    assert server.client().tasks.wait(UUID(TASK_ID)).status is TaskStatus.completed
+    assert len(server.requests) == 2
+
+
+def test_waiting_ends_when_the_time_is_over() -> None:
+    server = FakeServer(httpx2.Response(200, json=task_json(status="running")))
+    assert server.client().tasks.wait(UUID(TASK_ID), timeout_seconds=0).status is TaskStatus.running
+
+
+def test_past_events_are_read_page_by_page() -> None:
+    full = {"data": [event_json(n, "llm.completed") for n in range(1, 101)]}
+    server = FakeServer(httpx2.Response(200, json=full), httpx2.Response(200, json={"data": [event_json(101, "x")]}))
+    assert [event.seq for event in server.client().tasks.past_events(UUID(TASK_ID))] == list(range(1, 102))
+    assert server.requests[1].url.params["after"] == "100"
+
+
+def test_a_retry_says_where_from() -> None:
+    server = FakeServer(httpx2.Response(200, json=task_json()))
+    server.client().tasks.retry(UUID(TASK_ID), retry_from=RetryFrom.scratch)
+    assert json.loads(server.requests[0].content) == {"from": "scratch"}
+
+
+def test_fields_of_a_newer_server_are_kept() -> None:
+    body = task_json(cost_usd=0.25)
+    task = FakeServer(httpx2.Response(200, json=body)).client().tasks.get(UUID(TASK_ID))
+    assert task.as_json() == body
