@@ -1,0 +1,156 @@
+"""What happens around every call: authentication, parsing, the error tree into statuses, one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeAlias
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+
+from ops_core.errors import MalformedRequest, OpsCoreError, Unavailable
+from ops_core.rpc.authentication import ApiKeyAuthentication, Metadata
+from ops_core.rpc.call import REQUEST_ID_KEY, Call, ServicerContext, request_id_from, traceparent_from
+from ops_core.rpc.drain import Drain, ServerStopping
+from ops_core.rpc.errors import DETAILS_KEY, status_code_of, status_details, status_message
+from ops_core.telemetry import LogEvent, get_logger
+
+#: A `grpc.RpcMethodHandler`; its stubs know the synchronous server's methods only.
+Handler: TypeAlias = Any
+Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
+
+#: Probes have no key, and must get an answer from a server that is full.
+_OPEN_SERVICE = "/grpc.health.v1.Health/"
+_OUR_SERVICES = "/ops_core.v1."
+
+
+class Doorkeeper(grpc.aio.ServerInterceptor):
+    """Lets calls in, one after the other up to `max_calls` at once, and sees them out with a proper status.
+
+    Methods of our services get a `Call` in place of grpc's context, and may raise any error of ops_core's tree.
+    """
+
+    def __init__(self, *, authentication: ApiKeyAuthentication, drain: Drain, max_calls: int) -> None:
+        self._authentication = authentication
+        self._drain = drain
+        self._max_calls = max_calls
+        self._calls = 0
+        self._log = get_logger(door="grpc")
+
+    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Handler:
+        handler = await continuation(details)
+        # Without a handler grpc answers UNIMPLEMENTED.
+        if handler is None or details.method.startswith(_OPEN_SERVICE):
+            return handler
+        metadata: Metadata = tuple(details.invocation_metadata)
+        if not details.method.startswith(_OUR_SERVICES):
+            return self._foreign_stream(handler, details.method, metadata)
+        if handler.response_streaming:
+            return self._stream(handler, details.method, metadata)
+        return self._unary(handler, details.method, metadata)
+
+    def _unary(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
+        async def serve(data: bytes, context: ServicerContext) -> Any:
+            async with self._served(method, metadata, context):
+                call = self._call(metadata, context)
+                return await handler.unary_unary(_parsed(handler, data), call)
+
+        return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)
+
+    def _stream(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
+        async def serve(data: bytes, context: ServicerContext) -> None:
+            async with self._served(method, metadata, context):
+                call = self._call(metadata, context)
+                replies = handler.unary_stream(_parsed(handler, data), call)
+                # Closed here and now, so that a client that goes away leaves nothing behind.
+                async with self._drain.cut_short(), aclosing(replies):
+                    async for reply in replies:
+                        await context.write(reply)
+
+        return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
+
+    def _foreign_stream(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
+        """Reflection: authenticated like ours, otherwise as it comes."""
+
+        async def serve(requests: AsyncIterator[Any], context: ServicerContext) -> None:
+            async with self._served(method, metadata, context):
+                self._authentication.caller(metadata)
+                async with self._drain.cut_short():
+                    async for reply in handler.stream_stream(requests, context):
+                        await context.write(reply)
+
+        return grpc.stream_stream_rpc_method_handler(serve, handler.request_deserializer, handler.response_serializer)
+
+    def _call(self, metadata: Metadata, context: ServicerContext) -> Call:
+        caller = self._authentication.caller(metadata)
+        return Call(caller=caller, traceparent=traceparent_from(metadata), context=context)
+
+    @asynccontextmanager
+    async def _served(self, method: str, metadata: Metadata, context: ServicerContext) -> AsyncIterator[None]:
+        """Count the call, turn what it raises into a status, and log how it ended."""
+        request_id, started = request_id_from(metadata), time.monotonic()
+        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
+        code, error_code = grpc.StatusCode.OK, None
+        self._calls += 1
+        try:
+            try:
+                if self._calls > self._max_calls:
+                    raise Unavailable(f"More than {self._max_calls} calls at once: try again in a moment.")
+                yield
+            except asyncio.CancelledError:
+                # The client has gone, or its deadline has passed: grpc has told it so.
+                code = grpc.StatusCode.CANCELLED
+                raise
+            except Exception as caught:  # noqa: BLE001 - the door: the client gets a status, and the log the rest
+                error = self._our_error(caught, method, request_id)
+                code, error_code = status_code_of(error), error.code
+                await _abort(context, error, request_id)
+        finally:
+            self._calls -= 1
+            self._log.info(
+                LogEvent.request_served,
+                method=method,
+                status=code.name,
+                error=error_code,
+                request_id=request_id,
+                milliseconds=round((time.monotonic() - started) * 1_000, 1),
+            )
+
+    def _our_error(self, caught: Exception, method: str, request_id: str) -> OpsCoreError:
+        match caught:
+            case ServerStopping():
+                return Unavailable("The server is stopping: call again, with `after_seq` set to the last seq you have.")
+            case OpsCoreError() if status_code_of(caught) is not grpc.StatusCode.INTERNAL:
+                return caught
+        self._log.error(LogEvent.request_failed, method=method, request_id=request_id, exc_info=caught)
+        return OpsCoreError(f"Something went wrong in the server. Its log has more under request id {request_id}.")
+
+
+def _parsed(handler: Handler, data: bytes) -> Any:
+    """The request. Parsed here because grpc itself would answer a garbled one with INTERNAL.
+
+    Raises:
+        MalformedRequest: not this message, text that is not UTF-8, or nested more than 100 messages deep.
+    """
+    parse = handler.request_deserializer
+    assert parse is not None
+    try:
+        return parse(data)
+    except DecodeError as error:
+        raise MalformedRequest(
+            "The request cannot be parsed: it is not the message this method takes, has text that is not UTF-8, or is "
+            f"nested too deep ({error}). Deep input fits into `input_json`."
+        ) from error
+
+
+async def _abort(context: ServicerContext, error: OpsCoreError, request_id: str) -> None:
+    details = status_details(error, request_id=request_id)
+    await context.abort(
+        status_code_of(error),
+        status_message(error),
+        trailing_metadata=((REQUEST_ID_KEY, request_id), (DETAILS_KEY, details)),
+    )

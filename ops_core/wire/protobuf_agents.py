@@ -1,0 +1,55 @@
+"""Agents as protobuf messages."""
+
+from __future__ import annotations
+
+from ops_core.domain.agent import Agent, AgentLimits
+from ops_core.wire.pb.v1 import agents_pb2 as pb
+from ops_core.wire.protobuf_json import json_text, struct_from_json
+from ops_core.wire.protobuf_time import timestamp_from
+
+#: An agent file may name more tokens than an int64 holds; both mean "as many as you like".
+_INT64_MAX = 2**63 - 1
+
+
+def agent_message(agent: Agent) -> pb.Agent:
+    """The agent as a message."""
+    definition = agent.definition
+    message = pb.Agent(
+        namespace=agent.namespace,
+        name=agent.name,
+        digest=agent.digest,
+        registered_at=timestamp_from(agent.registered_at),
+        description=definition.description,
+        instructions=definition.instructions,
+        model=pb.ModelChoice(
+            provider=definition.model.provider, name=definition.model.name, base_url=definition.model.base_url
+        ),
+        planner=definition.planner,
+        tools=definition.tools,
+        mcp_servers=definition.mcp_servers,
+        limits=_limits_message(definition.limits),
+        queue=definition.queue,
+        max_attempts=definition.max_attempts,
+        timeout_seconds=definition.timeout_seconds,
+    )
+    if definition.input_schema is not None:
+        if (struct := struct_from_json(definition.input_schema)) is not None:
+            message.input_schema.CopyFrom(struct)
+        else:
+            message.input_schema_json = json_text(definition.input_schema)
+    if definition.output_schema is not None:
+        if (struct := struct_from_json(definition.output_schema)) is not None:
+            message.output_schema.CopyFrom(struct)
+        else:
+            message.output_schema_json = json_text(definition.output_schema)
+    return message
+
+
+def _limits_message(limits: AgentLimits) -> pb.AgentLimits:
+    return pb.AgentLimits(
+        steps=limits.steps,
+        seconds=limits.seconds,
+        tokens=None if limits.tokens is None else min(limits.tokens, _INT64_MAX),
+        llm_seconds=limits.llm_seconds,
+        tool_seconds=limits.tool_seconds,
+    )
