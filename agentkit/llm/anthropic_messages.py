@@ -1,0 +1,114 @@
+"""The client of Anthropic's messages API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, cast
+
+from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
+from agentkit.llm.anthropic_format import PROVIDER, read_message, write_messages, write_tools
+from agentkit.llm.base import BaseLlmClient, LlmResponse
+from agentkit.llm.tool_names import call_ids, tool_names
+from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import JsonObject, Message, without_system
+
+if TYPE_CHECKING:
+    import anthropic
+    from anthropic.types import MessageParam
+
+_LONGEST_CALL_ID = 64
+
+
+class AnthropicClient(BaseLlmClient):
+    """Asks a Claude model."""
+
+    provider = PROVIDER
+
+    def __init__(self, model: str, *, api_key: str, base_url: str | None = None, max_output_tokens: int = 4096) -> None:
+        """Anthropic's API demands a limit on output tokens; a longer answer is cut short there.
+
+        Raises:
+            ConfigurationError: the package is missing, or the key or the URL cannot be used.
+        """
+        self.model = model
+        self._max_output_tokens = max_output_tokens
+        self._key, self._sdk = _connect(api_key, base_url)
+
+    def __repr__(self) -> str:
+        return f"AnthropicClient({self.model!r})"
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        names = tool_names(messages, tools)
+        ids = call_ids(messages, longest=_LONGEST_CALL_ID)
+        system, turns = without_system(messages)
+        extra_body: JsonObject = {"system": system} if system.strip() else {}
+        if tools:
+            extra_body["tools"] = write_tools(tools, names)
+        body = await self._ask(write_messages(turns, names, ids), extra_body, timeout_seconds)
+        return read_message(self.model, names, body)
+
+    async def aclose(self) -> None:
+        await self._sdk.close()
+
+    async def _ask(self, messages: list[JsonObject], extra_body: JsonObject, timeout_seconds: float) -> bytes:
+        import anthropic
+
+        from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
+
+        try:
+            with transport_errors(PROVIDER, timeout_seconds):
+                async with time_limit(PROVIDER, timeout_seconds):
+                    reply = await self._sdk.messages.with_raw_response.create(
+                        model=self.model,
+                        max_tokens=self._max_output_tokens,
+                        # The SDK's types are a union of TypedDicts; ours are built as plain JSON.
+                        messages=cast("Iterable[MessageParam]", messages),
+                        extra_body=extra_body,
+                        timeout=timeout_seconds,
+                    )
+                    return await reply.read()
+        except anthropic.APIError as exc:
+            error = _translated(exc, timeout_seconds)
+            raise without_key(error, self._key) from cause_without_key(exc, self._key)
+
+
+def _connect(api_key: str, base_url: str | None) -> tuple[str, anthropic.AsyncAnthropic]:
+    try:
+        import anthropic
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            "the model provider 'anthropic' needs the package anthropic: pip install 'opspawn[anthropic]'"
+        ) from exc
+    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+
+    key = checked_key(PROVIDER, api_key)
+    sdk = anthropic.AsyncAnthropic(
+        api_key=key,
+        base_url=checked_base_url(PROVIDER, base_url),
+        max_retries=0,
+        http_client=bounded_http_client(),
+    )
+    return key, sdk
+
+
+def _translated(exc: anthropic.APIError, timeout_seconds: float) -> LlmError:
+    import anthropic
+
+    from agentkit.llm.vendor_http import unreachable
+
+    match exc:
+        case anthropic.APITimeoutError():
+            return LlmTimeout(f"{PROVIDER} did not answer within {timeout_seconds:g} s")
+        case anthropic.APIStatusError():
+            return error_for_status(
+                PROVIDER,
+                exc.status_code,
+                exc.api_message if isinstance(exc.api_message, str) else exc.response.text,
+                code=exc.error_code or str(exc.type or ""),
+                retry_after_seconds=retry_after_seconds(exc.response.headers),
+            )
+        case _:
+            return unreachable(PROVIDER, exc.__cause__)

@@ -1,0 +1,151 @@
+"""The client of Google's Gemini API."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from agentkit.errors import ConfigurationError, LlmError
+from agentkit.llm.base import BaseLlmClient, LlmResponse
+from agentkit.llm.gemini_format import PROVIDER, read_content, write_contents, write_tools
+from agentkit.llm.tool_names import tool_names
+from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds, seconds_in
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import JsonObject, Message, without_system
+
+if TYPE_CHECKING:
+    import httpx2
+    from google import genai
+    from google.genai import errors, types
+
+#: v1, the SDK's own default, lacks preview models and refuses tools to some others.
+DEFAULT_API_VERSION = "v1beta"
+
+
+class GeminiClient(BaseLlmClient):
+    """Asks a Gemini model through the Gemini API (not Vertex AI)."""
+
+    provider = PROVIDER
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        api_version: str = DEFAULT_API_VERSION,
+        max_output_tokens: int | None = None,
+    ) -> None:
+        """
+        Raises:
+            ConfigurationError: the package is missing, or the key or the URL cannot be used.
+        """
+        self.model = model
+        self._max_output_tokens = max_output_tokens
+        self._key, self._http, self._sdk = _connect(api_key, base_url, api_version)
+
+    def __repr__(self) -> str:
+        return f"GeminiClient({self.model!r})"
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        names = tool_names(messages, tools)
+        system, turns = without_system(messages)
+        request: JsonObject = {"contents": write_contents(self.model, turns, names)}
+        if system.strip():
+            request["systemInstruction"] = {"parts": [{"text": system}]}
+        if tools:
+            request["tools"] = write_tools(tools, names)
+        if self._max_output_tokens is not None:
+            request["generationConfig"] = {"maxOutputTokens": self._max_output_tokens}
+        return read_content(self.model, names, await self._ask(request, timeout_seconds))
+
+    async def aclose(self) -> None:
+        await self._sdk.aio.aclose()
+        self._sdk.close()
+        await self._http.aclose()  # ours, so the SDK leaves it open
+
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+        from google.genai import errors
+
+        from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
+
+        try:
+            with transport_errors(PROVIDER, timeout_seconds):
+                async with time_limit(PROVIDER, timeout_seconds):
+                    reply = await self._sdk.aio.models.generate_content(
+                        model=self.model,
+                        contents="replaced by extra_body",
+                        config=_config(request, timeout_seconds),
+                    )
+        except errors.APIError as exc:
+            error = _translated(exc)
+            raise without_key(error, self._key) from cause_without_key(exc, self._key)
+        http = reply.sdk_http_response
+        return (http.body or "").encode() if http else b""
+
+
+def _connect(api_key: str, base_url: str | None, api_version: str) -> tuple[str, httpx2.AsyncClient, genai.Client]:
+    try:
+        from google import genai
+        from google.genai import types
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            "the model provider 'gemini' needs the package google-genai: pip install 'opspawn[gemini]'"
+        ) from exc
+    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+
+    key = checked_key(PROVIDER, api_key)
+    http = bounded_http_client()
+    sdk = genai.Client(
+        api_key=key,
+        # Said here, since the SDK would otherwise let the environment send the key to Vertex AI.
+        enterprise=False,
+        http_options=types.HttpOptions(
+            base_url=checked_base_url(PROVIDER, base_url),
+            api_version=api_version,
+            # Not only for its bounds: with aiohttp installed the SDK's own client retries by itself, seconds later.
+            httpx_async_client=http,
+        ),
+    )
+    return key, http, sdk
+
+
+def _config(request: JsonObject, timeout_seconds: float) -> types.GenerateContentConfig:
+    """The request goes out, and the reply comes back, in the API's own JSON.
+
+    The SDK's models refuse fields they do not know yet; through them a content could not go back unchanged.
+    """
+    from google.genai import types
+
+    return types.GenerateContentConfig(
+        http_options=types.HttpOptions(timeout=math.ceil(timeout_seconds * 1000), extra_body=request),
+        automatic_function_calling=types.AutomaticFunctionCallingConfig(disable=True),
+        automatic_continuation=False,
+        should_return_http_response=True,
+    )
+
+
+def _translated(exc: errors.APIError) -> LlmError:
+    details = list(_details_of(exc))
+    reasons = [detail["reason"] for detail in details if isinstance(detail.get("reason"), str)]
+    delays = [seconds_in(delay[:-1]) for detail in details if isinstance(delay := detail.get("retryDelay"), str)]
+    return error_for_status(
+        PROVIDER,
+        exc.code,
+        exc.message if isinstance(exc.message, str) else "",
+        code=reasons[0] if reasons else exc.status or "",
+        retry_after_seconds=next(iter(delays), retry_after_seconds(exc.response.headers)),
+    )
+
+
+def _details_of(exc: errors.APIError) -> Iterator[dict[str, Any]]:
+    """Google's typed details of an error: `ErrorInfo` has a reason, `RetryInfo` a delay such as `34.07s`."""
+    body = exc.details
+    error = body.get("error") if isinstance(body, dict) else None
+    details = error.get("details") if isinstance(error, dict) else None
+    for detail in details if isinstance(details, list) else []:
+        if isinstance(detail, dict):
+            yield detail

@@ -1,0 +1,163 @@
+"""The client of OpenAI and of every endpoint that speaks its chat completions: OpenRouter, Ollama, vLLM, LM Studio."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
+from agentkit.llm.base import BaseLlmClient, LlmResponse
+from agentkit.llm.openai_format import read_completion, write_messages, write_tools
+from agentkit.llm.tool_names import call_ids, tool_names
+from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import JsonObject, Message
+
+if TYPE_CHECKING:
+    import openai
+    from openai.types.chat import ChatCompletionMessageParam
+
+OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
+
+#: OpenAI refuses longer ids of tool calls, and other vendors make longer ones.
+_LONGEST_OPENAI_CALL_ID = 40
+
+
+class OpenAiChatClient(BaseLlmClient):
+    """Asks a model through chat completions, the shape that compatible servers know too."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        api_key: str | None,
+        base_url: str | None = None,
+        provider: str = "openai",
+        native_tools: bool = True,
+        headers: Mapping[str, str] | None = None,
+        max_output_tokens: int | None = None,
+    ) -> None:
+        """`api_key` may be None for a server that wants none; then `base_url` says which.
+
+        Raises:
+            ConfigurationError: the package is missing, or the key or the URL cannot be used.
+        """
+        self.model = model
+        self.provider = provider
+        self.native_tools = native_tools
+        self._max_output_tokens = max_output_tokens
+        self._key, self._sdk = _connect(provider, api_key, base_url, headers)
+
+    def __repr__(self) -> str:
+        return f"OpenAiChatClient({self.model!r}, provider={self.provider!r})"
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        names = tool_names(messages, tools)
+        ids = call_ids(messages, longest=_LONGEST_OPENAI_CALL_ID) if self.provider == "openai" else None
+        body = await self._ask(
+            write_messages(self.provider, messages, names, ids),
+            self._limit() | ({"tools": write_tools(tools, names)} if tools else {}),
+            timeout_seconds,
+        )
+        return read_completion(self.provider, self.model, names, body)
+
+    async def aclose(self) -> None:
+        await self._sdk.close()
+
+    def _limit(self) -> JsonObject:
+        """OpenAI's newer models refuse the parameter that is all that many other servers know."""
+        if self._max_output_tokens is None:
+            return {}
+        parameter = "max_completion_tokens" if self.provider == "openai" else "max_tokens"
+        return {parameter: self._max_output_tokens}
+
+    async def _ask(self, messages: list[JsonObject], extra_body: JsonObject, timeout_seconds: float) -> bytes:
+        import openai
+
+        from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
+
+        try:
+            with transport_errors(self.provider, timeout_seconds):
+                async with time_limit(self.provider, timeout_seconds):
+                    reply = await self._sdk.chat.completions.with_raw_response.create(
+                        model=self.model,
+                        # The SDK's types are one TypedDict per role; ours are built as plain JSON.
+                        messages=cast("Iterable[ChatCompletionMessageParam]", messages),
+                        extra_body=extra_body,
+                        timeout=timeout_seconds,
+                    )
+                    return reply.http_response.content
+        except openai.APIError as exc:
+            error = _translated(self.provider, exc, timeout_seconds)
+            raise without_key(error, self._key) from cause_without_key(exc, self._key)
+
+
+def _connect(
+    provider: str, api_key: str | None, base_url: str | None, headers: Mapping[str, str] | None
+) -> tuple[str | None, openai.AsyncOpenAI]:
+    try:
+        import openai
+    except ModuleNotFoundError as exc:
+        raise ConfigurationError(
+            f"the model provider {provider!r} needs the package openai: pip install 'opspawn[openai]'"
+        ) from exc
+    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+
+    if api_key is None and base_url is None:
+        raise ConfigurationError(f"the model provider {provider!r} needs an API key")
+    key = None if api_key is None else checked_key(provider, api_key)
+    sdk = openai.AsyncOpenAI(
+        # Without a key the SDK would send the one in OPENAI_API_KEY to whatever server this is.
+        api_key=key or "none",
+        base_url=checked_base_url(provider, base_url),
+        default_headers=headers,
+        max_retries=0,
+        http_client=bounded_http_client(),
+    )
+    if provider != "openai":
+        # The same with OPENAI_ORG_ID and OPENAI_PROJECT_ID: they are nobody else's business.
+        sdk.organization = sdk.project = None
+    return key, sdk
+
+
+def _translated(provider: str, exc: openai.APIError, timeout_seconds: float) -> LlmError:
+    import openai
+
+    from agentkit.llm.vendor_http import unreachable
+
+    match exc:
+        case openai.APITimeoutError():
+            return LlmTimeout(f"{provider} did not answer within {timeout_seconds:g} s")
+        case openai.APIStatusError():
+            return error_for_status(
+                provider,
+                exc.status_code,
+                _message_in(exc),
+                code=_code_in(exc),
+                retry_after_seconds=retry_after_seconds(exc.response.headers),
+            )
+        case _:
+            return unreachable(provider, exc.__cause__)
+
+
+def _message_in(exc: openai.APIStatusError) -> str:
+    message = _error_body(exc).get("message")
+    return message if isinstance(message, str) else exc.response.text
+
+
+def _code_in(exc: openai.APIStatusError) -> str:
+    """The vendor's name for the error; OpenRouter's moderation says it by its metadata only."""
+    body = _error_body(exc)
+    metadata = body.get("metadata")
+    if isinstance(metadata, dict) and "reasons" in metadata:
+        return "moderation"
+    for name in (exc.code, exc.type):
+        if isinstance(name, str) and not name.isdigit():
+            return name
+    return ""
+
+
+def _error_body(exc: openai.APIStatusError) -> dict[str, Any]:
+    return exc.body if isinstance(exc.body, dict) else {}

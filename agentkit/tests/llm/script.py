@@ -1,0 +1,142 @@
+"""What a fake model is told to do next, in words that every vendor's wire format can render."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from agentkit.tests.llm.http_server import Reply
+
+Json: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Say:
+    """Answer with text."""
+
+    text: str = "Hello"
+    #: The limit on output tokens cut it short.
+    cut_short: bool = False
+    #: Carry what the vendor wants back unchanged: thinking, signatures.
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """Call tools, by the names seen on the wire."""
+
+    calls: tuple[tuple[str, Json], ...]
+    text: str = ""
+    signed: bool = False
+    cut_short: bool = False
+    #: Leave the ids out, as some servers do.
+    without_ids: bool = False
+    #: What OpenAI's format carries as a string; None renders the arguments properly.
+    raw_arguments: str | None = None
+
+
+class Fault(StrEnum):
+    """What a vendor may complain about; each wire format says it in its own way."""
+
+    bad_key = "bad_key"
+    no_credit = "no_credit"
+    rate_limited = "rate_limited"
+    too_long = "too_long"
+    bad_request = "bad_request"
+    unknown_model = "unknown_model"
+    server_error = "server_error"
+    unavailable = "unavailable"
+    overloaded = "overloaded"
+
+
+@dataclass(frozen=True)
+class Fail:
+    fault: Fault
+    message: str = "no"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    #: Said in the body, where the vendor does that.
+    retry_delay_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Refuse:
+    """Decline to answer, with status 200."""
+
+
+@dataclass(frozen=True)
+class Blank:
+    """Answer in the right format, with nothing in it."""
+
+
+Step: TypeAlias = Say | Call | Fail | Refuse | Blank | Reply
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that passed the vendor's checks."""
+
+    vendor: str
+    model: str
+    body: Json
+    headers: dict[str, str]
+    #: The parameters of each tool offered, by its name on the wire.
+    tools: dict[str, Json]
+    #: Contents of the tool results since the last thing the user said, in order.
+    results: tuple[str, ...]
+
+
+class Rejected(Exception):
+    """The vendor would not accept this request."""
+
+    def __init__(self, message: str, fault: Fault = Fault.bad_request) -> None:
+        super().__init__(message)
+        self.fault = fault
+
+
+def require(condition: object, message: str, fault: Fault = Fault.bad_request) -> None:
+    if not condition:
+        raise Rejected(message, fault)
+
+
+def only(body: Json, allowed: set[str], where: str) -> None:
+    unknown = body.keys() - allowed
+    require(not unknown, f"{where}: unknown field {sorted(unknown)}")
+
+
+_REACT_MODEL = re.compile(r"react-(?P<steps>\d+)(-delay-(?P<delay_ms>\d+))?")
+
+
+def react_step(asked: Asked) -> tuple[Step, float] | None:
+    """What the model `react-<steps>[-delay-<ms>]` does, and after how many seconds; None for other models.
+
+    It calls the first tool that many times, one call an answer, then sums up. It decides from the messages it was
+    sent alone, so any number of conversations may go on at once, over any number of servers.
+    """
+    matched = _REACT_MODEL.fullmatch(asked.model)
+    if matched is None:
+        return None
+    steps, delay_seconds = int(matched["steps"]), int(matched["delay_ms"] or 0) / 1000
+    done = len(asked.results)
+    if done >= steps or not asked.tools:
+        last = f": {asked.results[-1]}" if asked.results else ""
+        return Say(f"Done after {done} steps{last}"), delay_seconds
+    name, schema = next(iter(asked.tools.items()))
+    return Call(((name, sample_arguments(schema, done + 1)),)), delay_seconds
+
+
+def sample_arguments(schema: Json, number: int) -> Json:
+    """Arguments that fit a plain schema: the required ones, told apart by the number of the step."""
+    properties: Json = schema.get("properties", {})
+    return {name: _sample(properties.get(name, {}), number) for name in schema.get("required", ())}
+
+
+def _sample(schema: Json, number: int) -> Any:
+    if "default" in schema:
+        return schema["default"]
+    if schema.get("enum"):
+        return schema["enum"][0]
+    samples: Json = {"integer": number, "number": number, "boolean": True, "array": [], "object": {}, "null": None}
+    return samples.get(schema.get("type", "string"), f"step {number}")

@@ -1,0 +1,84 @@
+"""The vendors of the contract suite: how each client is made, and what is known to differ."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agentkit.llm.anthropic_messages import AnthropicClient
+from agentkit.llm.base import BaseLlmClient
+from agentkit.llm.gemini import GeminiClient
+from agentkit.llm.openai_chat import OpenAiChatClient
+from agentkit.tests.llm.script import Fault
+from agentkit.tests.llm.vendor_server import VendorServer
+
+
+@dataclass(frozen=True)
+class Vendor:
+    #: As in `VendorServer.base_url`.
+    name: str
+    #: As in `LlmResponse.provider`.
+    provider: str
+    #: The package of its SDK.
+    package: str
+    make: Callable[..., BaseLlmClient]
+    options: dict[str, Any]
+    #: In this vendor's own words.
+    too_long: str
+    #: False when the server wants no key.
+    keyed: bool = True
+
+    def __str__(self) -> str:
+        return self.name
+
+    def client(self, server: VendorServer, model: str = "test-model", **changed: Any) -> BaseLlmClient:
+        options = {"api_key": server.key, "base_url": server.base_url(self.name)} | self.options | changed
+        return self.make(model, **options)
+
+
+VENDORS = (
+    Vendor(
+        "openai",
+        "openai",
+        "openai",
+        OpenAiChatClient,
+        {},
+        "This model's maximum context length is 128000 tokens. However, your messages resulted in 130000 tokens.",
+    ),
+    Vendor(
+        "anthropic",
+        "anthropic",
+        "anthropic",
+        AnthropicClient,
+        {},
+        "prompt is too long: 207791 tokens > 200000 maximum",
+    ),
+    Vendor(
+        "gemini",
+        "gcp.gemini",
+        "google.genai",
+        GeminiClient,
+        {},
+        "The input token count (314175) exceeds the maximum number of tokens allowed (131072).",
+    ),
+    Vendor(
+        "openrouter",
+        "openrouter",
+        "openai",
+        OpenAiChatClient,
+        {"provider": "openrouter", "headers": {"X-Title": "test"}},
+        "This endpoint's maximum context length is 8192 tokens.",
+    ),
+    Vendor(
+        "compatible",
+        "ollama",
+        "openai",
+        OpenAiChatClient,
+        {"provider": "ollama", "api_key": None},
+        "the request exceeds the available context size",
+        keyed=False,
+    ),
+)
+
+RETRYABLE_FAULTS = (Fault.server_error, Fault.unavailable, Fault.overloaded)
