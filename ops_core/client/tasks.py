@@ -85,7 +85,7 @@ class Tasks:
             "status": [status.value for status in statuses] or None,
             "agent": agent,
             "queue": queue,
-            "label": [f"{key}={value}" for key, value in (labels or {}).items()] or None,
+            "label": [f"{key}:{value}" for key, value in (labels or {}).items()] or None,
             "created_after": created_after.isoformat() if created_after else None,
             "created_before": created_before.isoformat() if created_before else None,
             "id_prefix": id_prefix,
@@ -130,11 +130,10 @@ class Tasks:
         """The events there are so far, page by page."""
         while True:
             body = self._connection.get(f"{_PATH}/{task_id}/events", params={"after": after, "limit": _PAGE})
-            events = [parsed(Event, item) for item in items_of(body)]
-            yield from events
-            if len(events) < _PAGE:
+            yield from (parsed(Event, item) for item in items_of(body))
+            if body.get("next_after") is None:
                 return
-            after = events[-1].seq
+            after = body["next_after"]
 
     def cancel(self, task_id: UUID) -> Task:
         """Raises:

@@ -30,7 +30,7 @@ def test_a_list_follows_the_cursor() -> None:
     )
     found = list(server.client().tasks.list(statuses=[TaskStatus.failed], labels={"k": "v"}))
     assert len(found) == 3
-    assert server.requests[0].url.params.multi_items() == [("status", "failed"), ("label", "k=v"), ("limit", "100")]
+    assert server.requests[0].url.params.multi_items() == [("status", "failed"), ("label", "k:v"), ("limit", "100")]
     assert server.requests[1].url.params["cursor"] == "c"
 
 
@@ -54,8 +54,10 @@ def test_waiting_ends_when_the_time_is_over() -> None:
 
 
 def test_past_events_are_read_page_by_page() -> None:
-    full = {"data": [event_json(n, "llm.completed") for n in range(1, 101)]}
-    server = FakeServer(httpx2.Response(200, json=full), httpx2.Response(200, json={"data": [event_json(101, "x")]}))
+    full = {"data": [event_json(n, "llm.completed") for n in range(1, 101)], "next_after": 100}
+    server = FakeServer(
+        httpx2.Response(200, json=full), httpx2.Response(200, json={"data": [event_json(101, "x")], "next_after": None})
+    )
     assert [event.seq for event in server.client().tasks.past_events(UUID(TASK_ID))] == list(range(1, 102))
     assert server.requests[1].url.params["after"] == "100"
 
