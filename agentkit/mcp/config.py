@@ -26,7 +26,8 @@ _IGNORED_KEYS = frozenset({"alwaysAllow", "autoApprove", "description"})
 _SHARED_KEYS = frozenset({"type", "disabled", "timeout"}) | _IGNORED_KEYS
 _STDIO_KEYS = frozenset({"command", "args", "env", "cwd"})
 _HTTP_KEYS = frozenset({"url", "headers"})
-_HTTP_TYPES = frozenset({"http", "streamable-http"})
+_HTTP_TYPES = ("http", "streamable-http")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -168,7 +169,7 @@ def _server(name: str, definition: JsonObject, environment: Mapping[str, str]) -
     return HttpServer(
         name=name,
         url=_http_url(name, expand("url", _text(name, "url", definition["url"]))),
-        headers=_text_by_name(name, "headers", definition.get("headers", {}), expand),
+        headers=_headers(name, _text_by_name(name, "headers", definition.get("headers", {}), expand)),
         timeout_seconds=timeout_seconds,
     )
 
@@ -178,16 +179,16 @@ def _check_keys(name: str, definition: JsonObject, *, is_stdio: bool) -> None:
     for key in definition:
         if key not in allowed:
             known = ", ".join(sorted(allowed - _IGNORED_KEYS))
-            raise _wrong(name, key, f"is not a key of a {'stdio' if is_stdio else 'http'} server; known: {known}")
+            raise _wrong(name, key, f"is not a key of {'a stdio' if is_stdio else 'an HTTP'} server; known: {known}")
 
 
 def _check_type(name: str, definition: JsonObject, *, is_stdio: bool) -> None:
-    expected = {"stdio"} if is_stdio else _HTTP_TYPES
+    expected = ("stdio",) if is_stdio else _HTTP_TYPES
     kind = definition.get("type")
     if kind == "sse":
         raise _wrong(name, "type", "sse is no longer a transport of MCP; ask for the server's streamable HTTP address")
     if kind is not None and kind not in expected:
-        raise _wrong(name, "type", f"is {kind!r}; with {'command' if is_stdio else 'url'} it is {min(expected)!r}")
+        raise _wrong(name, "type", f"is {kind!r}; with {'command' if is_stdio else 'url'} it is {expected[0]!r}")
 
 
 def _timeout_seconds(name: str, definition: JsonObject) -> float | None:
@@ -220,14 +221,18 @@ def _text_by_name(name: str, key: str, value: object, expand: Callable[[str, str
     for entry, text in value.items():
         if not isinstance(text, str) or "\0" in text:
             raise _wrong(name, f"{key}.{entry}", "must be a text (numbers and booleans in quotes)")
-        if not entry or "=" in entry or not entry.isprintable():
+        if not entry or "=" in entry or "\0" in entry:
             raise _wrong(name, key, f"{entry!r} is not a name")
-    expanded = {entry: expand(f"{key}.{entry}", text) for entry, text in value.items()}
-    if key == "headers":
-        for entry, text in expanded.items():
-            if not text.isprintable() or not text.isascii() or not entry.isascii():
-                raise _wrong(name, f"{key}.{entry}", "must be printable ASCII on one line")
-    return expanded
+    return {entry: expand(f"{key}.{entry}", text) for entry, text in value.items()}
+
+
+def _headers(name: str, headers: dict[str, str]) -> dict[str, str]:
+    for entry, text in headers.items():
+        if not _HEADER_NAME.fullmatch(entry):
+            raise _wrong(name, "headers", f"{entry!r} is not a name")
+        if not text.isprintable() or not text.isascii():
+            raise _wrong(name, f"headers.{entry}", "must be printable ASCII on one line")
+    return headers
 
 
 def _http_url(name: str, url: str) -> str:

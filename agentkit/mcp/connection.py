@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import importlib
 import json
 import logging
 import time
@@ -12,7 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from agentkit.errors import AgentkitError, BadToolArguments, ToolFailed, ToolTimeout
+from agentkit.errors import BadToolArguments, ToolFailed, ToolTimeout
 from agentkit.mcp.config import HttpServer, McpServer, StdioServer
 from agentkit.mcp.content import render_result
 from agentkit.mcp.remote import http_transport
@@ -30,9 +31,13 @@ _MAX_TOOLS = 1000
 _MAX_PAGES = 100
 #: A listing older than this is fetched again, for servers that change their tools and do not say so.
 _TOOLS_FRESH_SECONDS = 300.0
+#: A server that cannot list its tools in this time, asked again, answers nothing any more.
+_LISTING_SECONDS = 10.0
 _LISTING_RETRY_SECONDS = 30.0
 #: How long a server may take to close before its connection is cut; a child's own grace is about half of it.
 _CLOSE_SECONDS = 8.0
+#: What the SDK says when a server no longer knows our session: after its restart, or after long silence.
+_SESSION_ENDED = "Session terminated"
 #: Where a call carries its idempotency key, for servers that look for one; others ignore it.
 _IDEMPOTENCY_META = "agentkit/idempotency-key"
 
@@ -83,7 +88,7 @@ class McpConnection:
         self._stdio: StdioTransport | None = None
         self._tools: tuple[McpTool, ...] = ()
         self._tools_read_at = 0.0
-        self._refreshing = asyncio.Lock()
+        self._refreshing: asyncio.Task[None] | None = None
         self._in_flight = 0
         self._settled = asyncio.Event()
         self._leave = asyncio.Event()
@@ -134,6 +139,8 @@ class McpConnection:
             self.has_served = True
             return McpResult(render_result(result), is_error=result.is_error)
         except TimeoutError:
+            # Slow, or stuck for good? Reading its tools again, before the next call, tells.
+            self._tools_read_at = float("-inf")
             raise ToolTimeout(f"{self._named()} gave no answer within {timeout_seconds:g} s{self._strays()}") from None
         except Exception as error:  # a door: whatever the SDK makes of a foreign server's answer
             raise self._failed_call(error) from error
@@ -143,18 +150,24 @@ class McpConnection:
     async def current_tools(self) -> tuple[McpTool, ...]:
         """The server's tools by name, read again when the server said that they changed or the listing is old."""
         if time.monotonic() - self._tools_read_at > _TOOLS_FRESH_SECONDS:
-            async with self._refreshing:
-                if time.monotonic() - self._tools_read_at > _TOOLS_FRESH_SECONDS:
-                    await self._refresh_tools()
+            if self._refreshing is None or self._refreshing.done():
+                self._refreshing = asyncio.create_task(self._refresh_tools())
+            # All who wait share it; one of them giving up must not end it for the others.
+            await asyncio.shield(self._refreshing)
         return self._tools
 
     def retire(self, reason: str) -> None:
         """Take no new calls, let those under way finish, then close."""
-        if self.end_reason is None:
-            self.end_reason = reason
-            self._settled.set()
-            self._leave.set()
+        if self._end(reason):
             self._on_end(self)
+
+    def _end(self, reason: str) -> bool:
+        if self.end_reason is not None:
+            return False
+        self.end_reason = reason
+        self._settled.set()
+        self._leave.set()
+        return True
 
     def when_finished(self, callback: Callable[[McpConnection], object]) -> None:
         """Call back once everything the connection held is released."""
@@ -162,7 +175,7 @@ class McpConnection:
 
     async def aclose(self) -> None:
         """Close now; calls under way fail. Returns when the child process is gone. Harmless when called twice."""
-        self.retire("was closed")
+        self._end("was closed")
         self._idle.set()
         if self._client is None:
             self._owner.cancel()  # still opening: nobody will come for it any more
@@ -178,6 +191,8 @@ class McpConnection:
             async with AsyncExitStack() as stack:
                 # Not anyio's time-out: its scope may not be left while the client's is still open.
                 async with asyncio.timeout(self._connect_timeout_seconds):
+                    # The first import of the SDK takes most of a second, in which other agents want to go on.
+                    await asyncio.to_thread(importlib.import_module, "mcp")
                     client = await stack.enter_async_context(self._new_client())
                     self._tools = await _list_tools(client, self.server.name)
                 self._tools_read_at = time.monotonic()
@@ -191,7 +206,7 @@ class McpConnection:
             self.retire(_reason(error))
             logger.debug("mcp server %s: the connection ended", self.server.name, exc_info=error)
         finally:
-            self.retire("was closed")
+            self._end("was closed")
             self._client = None
 
     def _new_client(self) -> Client:
@@ -216,11 +231,16 @@ class McpConnection:
             await asyncio.wait_for(self._idle.wait(), self._call_timeout_seconds)
 
     async def _refresh_tools(self) -> None:
-        client = self._begin()
         try:
-            async with asyncio.timeout(self._connect_timeout_seconds):
+            client = self._begin()
+        except ToolFailed:
+            return
+        try:
+            async with asyncio.timeout(min(_LISTING_SECONDS, self._connect_timeout_seconds)):
                 self._tools = await _list_tools(client, self.server.name)
             self._tools_read_at = time.monotonic()
+        except TimeoutError:
+            self.retire("stopped answering")
         except Exception as error:  # noqa: BLE001 - a door: the listing we have is still the best there is
             logger.warning("mcp server %s: its tools could not be read again: %s", self.server.name, _reason(error))
             self._tools_read_at = time.monotonic() - _TOOLS_FRESH_SECONDS + _LISTING_RETRY_SECONDS
@@ -238,20 +258,16 @@ class McpConnection:
         if self._in_flight == 0 and self.end_reason is not None:
             self._idle.set()
 
-    def _failed_call(self, error: Exception) -> AgentkitError:
+    def _failed_call(self, error: Exception) -> ToolFailed:
         from mcp import MCPError
         from mcp.types import CONNECTION_CLOSED
-        from pydantic import ValidationError
 
-        if isinstance(error, MCPError):
-            if error.code == CONNECTION_CLOSED or error.message == "Session terminated":
-                self.retire(_reason(error))
-                return ToolFailed(f"{self._named()} failed during the call: {self.end_reason}")
-            return ToolFailed(f"{self._named()} refused the call: {error.message}")
-        if isinstance(error, ValidationError):
-            return ToolFailed(f"{self._named()} gave an answer that is not MCP: {_reason(error)}")
-        logger.debug("mcp server %s: a call failed", self.server.name, exc_info=error)
-        return ToolFailed(f"{self._named()} failed during the call: {_reason(error)}")
+        if not isinstance(error, MCPError):
+            logger.debug("mcp server %s: a call failed", self.server.name, exc_info=error)
+        elif error.code == CONNECTION_CLOSED or error.message == _SESSION_ENDED:
+            self.retire(_reason(error))
+            return ToolFailed(f"{self._named()} failed during the call: it {self.end_reason}")
+        return ToolFailed(f"{self._named()} failed the call: {_reason(error)}")
 
     def _named(self) -> str:
         return f"the MCP server {self.server.name!r}"
@@ -268,7 +284,7 @@ async def _list_tools(client: Client, server: str) -> tuple[McpTool, ...]:
     cursor: str | None = None
     for _ in range(_MAX_PAGES):
         page = await client.list_tools(cursor=cursor)
-        tools.update((tool.name, _tool(tool, server)) for tool in page.tools if _is_usable(tool, server))
+        tools.update((tool.name, _tool(tool, server)) for tool in page.tools)
         cursor = page.next_cursor
         if cursor is None or len(tools) >= _MAX_TOOLS:
             break
@@ -277,20 +293,13 @@ async def _list_tools(client: Client, server: str) -> tuple[McpTool, ...]:
     return tuple(tools[name] for name in sorted(list(tools)[:_MAX_TOOLS]))
 
 
-def _is_usable(tool: Tool, server: str) -> bool:
-    if tool.input_schema.get("type", "object") == "object" and tool.name:
-        return True
-    logger.warning("mcp server %s: the tool %r takes no object of arguments; left out", server, tool.name)
-    return False
-
-
 def _tool(tool: Tool, server: str) -> McpTool:
     hints = tool.annotations
     return McpTool(
         server=server,
         name=tool.name,
         description=tool.description or tool.title or "",
-        parameters={"type": "object"} | tool.input_schema,
+        parameters=tool.input_schema,
         read_only=bool(hints and hints.read_only_hint),
         idempotent=bool(hints and hints.idempotent_hint),
     )
@@ -306,6 +315,11 @@ def _require_json(arguments: JsonObject) -> None:
 
 def _reason(error: BaseException) -> str:
     """What went wrong in one line, from inside the groups in which the SDK's tasks wrap it."""
+    from pydantic import ValidationError
+
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        return f"sent an answer that is not MCP: {'.'.join(map(str, first['loc']))}: {first['msg']}"
     return " ".join(str(error).split())[:500] or type(error).__name__

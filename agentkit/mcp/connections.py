@@ -72,7 +72,9 @@ class McpConnections:
             ToolFailed: the server cannot be used now.
         """
         connection = await self._open_connection(server)
-        return await connection.current_tools()
+        tools = await connection.current_tools()
+        # Reading them may have found out that the server is stuck; a new connection has read its own.
+        return tools if connection.is_open else (await self._open_connection(server)).tools
 
     async def call(
         self,

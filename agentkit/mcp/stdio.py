@@ -49,6 +49,7 @@ class StdioTransport:
         self._on_end = on_end
         self._tasks: list[asyncio.Task[None]] = []
         self._last_words: deque[str] = deque(maxlen=3)
+        self._is_leaving = False
         self._logged = 0
         self._stray_lines = 0
 
@@ -80,6 +81,7 @@ class StdioTransport:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_leaving = True
         for stream in self._streams:
             stream.close()
         try:
@@ -148,7 +150,8 @@ class StdioTransport:
         if reason is None:
             await asyncio.wait([errors], timeout=_POLL_SECONDS * 50)
             reason = await self._how_it_ended()
-        self._on_end(reason)
+        if not self._is_leaving:  # else it ended because we asked it to
+            self._on_end(reason)
         self._incoming.close()
 
     async def _how_it_ended(self) -> str:
@@ -170,9 +173,10 @@ class StdioTransport:
                 self._process.stdin.write(text.encode() + b"\n")
                 await self._process.stdin.drain()
         except OSError:
-            # It closed its stdin. If it lives on, it can still never be asked again.
+            # Mostly it has died, and the reader says how. If it lives on, it can never be asked again.
+            if not await self._exited_within(_POLL_SECONDS * 50) and not self._is_leaving:
+                self._on_end("closed its input")
             self._incoming.close()
-            self._on_end("closed its input")
 
     async def _read_errors(self) -> None:
         assert self._process.stderr is not None

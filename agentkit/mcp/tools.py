@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 
-from agentkit.errors import BadToolArguments, ToolFailed, UnknownTool
+from agentkit.errors import BadToolArguments, ToolFailed, ToolTimeout, UnknownTool
 from agentkit.mcp.connection import McpTool
 from agentkit.mcp.connections import McpConnections
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
@@ -40,7 +41,7 @@ class McpTools(BaseToolManager):
     async def _tools_or_none(self, server: str) -> Sequence[McpTool]:
         try:
             return await self._connections.tools(server)
-        except (ToolFailed, UnknownTool):
+        except (ToolFailed, ToolTimeout, UnknownTool):
             return ()  # the connections have logged it, once per outage
 
     def _server_and_tool(self, name: str) -> tuple[str, str]:
@@ -101,11 +102,12 @@ async def _call(
         UnknownTool: no such server or tool; lists those there are.
         ToolFailed: the server is not available, or the tool reports an error: then with the tool's own words.
     """
+    deadline = time.monotonic() + context.timeout_seconds
     try:
         async with asyncio.timeout(context.timeout_seconds):
             known = [each.name for each in await connections.tools(server)]
     except TimeoutError:
-        raise ToolFailed(f"the MCP server {server!r} was not ready within {context.timeout_seconds:g} s") from None
+        raise ToolTimeout(f"the MCP server {server!r} was not ready within {context.timeout_seconds:g} s") from None
     if tool not in known:
         listed = ", ".join(known[:_MOST_NAMES_LISTED]) or "none"
         raise UnknownTool(f"the MCP server {server!r} has no tool {tool[:200]!r}; its tools are: {listed}")
@@ -113,7 +115,7 @@ async def _call(
         server,
         tool,
         arguments,
-        timeout_seconds=context.timeout_seconds,
+        timeout_seconds=max(deadline - time.monotonic(), 0.0),
         idempotency_key=context.idempotency_key,
     )
     if result.is_error:
