@@ -48,11 +48,16 @@ class _Step:
 
     key: str
     call: ToolCall
-    spec: ToolSpec | None
+    #: The tools offered, by name.
+    specs: Mapping[str, ToolSpec]
     #: Known already: not made again.
     result: StepResult | None
     #: Begun before, by a process that died.
     begun: bool
+
+    @property
+    def spec(self) -> ToolSpec | None:
+        return self.specs.get(self.call.name)
 
     @property
     def fingerprint(self) -> str:
@@ -88,7 +93,7 @@ class ToolCaller:
         Raises:
             StepMismatch, OutcomeUnknown, RunRevoked
         """
-        steps = [self._look_up(f"{step}/tool/{i}", call, specs.get(call.name)) for i, call in enumerate(calls, 1)]
+        steps = [self._look_up(f"{step}/tool/{i}", call, specs) for i, call in enumerate(calls, 1)]
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._observe(each)) for each in steps]
@@ -98,38 +103,31 @@ class ToolCaller:
             return [task.result() for task in tasks]
         raise error
 
-    def _look_up(self, key: str, call: ToolCall, spec: ToolSpec | None) -> _Step:
-        recalled = self._journal.recall(key)
-        step = _Step(
-            key,
-            call,
-            spec,
-            recalled if isinstance(recalled, StepResult) else None,
-            isinstance(recalled, StepIntent),
-        )
-        if recalled is None:
-            return step
-        if recalled.fingerprint != step.fingerprint:
+    def _look_up(self, key: str, call: ToolCall, specs: Mapping[str, ToolSpec]) -> _Step:
+        known = self._journal.recall(key)
+        result = known if isinstance(known, StepResult) else None
+        step = _Step(key, call, specs, result, begun=isinstance(known, StepIntent))
+        if known is not None and known.fingerprint != step.fingerprint:
             raise StepMismatch(
                 key,
-                journaled=f"{recalled.payload.get('name', recalled.kind)} ({recalled.fingerprint[:8]})",
+                journaled=f"{known.payload.get('name', known.kind.value)} ({known.fingerprint[:8]})",
                 now=f"{call.name} ({step.fingerprint[:8]})",
             )
-        if isinstance(recalled, StepIntent):
-            self._require_repeatable(recalled, call, spec)
+        if isinstance(known, StepIntent):
+            self._require_repeatable(known, step)
         return step
 
-    def _require_repeatable(self, intent: StepIntent, call: ToolCall, spec: ToolSpec | None) -> None:
+    def _require_repeatable(self, intent: StepIntent, step: _Step) -> None:
         if self._journal.may_repeat(intent.key):
             return
         match OnUnknown(intent.payload["on_unknown"]):
             case OnUnknown.fail:
-                raise OutcomeUnknown(intent.key, call.name, ask=False)
-            case OnUnknown.retry if spec is not None:
+                raise OutcomeUnknown(intent.key, step.call.name, ask=False)
+            case OnUnknown.retry if step.spec is not None:
                 return
             # Also `retry` of a tool that is out of reach now: "no such tool" would be a wrong answer to record.
             case OnUnknown.ask | OnUnknown.retry:
-                raise OutcomeUnknown(intent.key, call.name, ask=True)
+                raise OutcomeUnknown(intent.key, step.call.name, ask=True)
 
     async def _observe(self, step: _Step) -> Observed:
         if step.result is not None:
@@ -157,7 +155,7 @@ class ToolCaller:
         error: str | None = None
         try:
             if step.spec is None:
-                raise UnknownTool(await self._no_such_tool(step.call.name))
+                raise UnknownTool(_no_such_tool(step))
             result = await self._judge_and_call(step, step.spec)
             content, is_error = result.content, result.is_error
         except _NotAllowed as denied:
@@ -179,13 +177,6 @@ class ToolCaller:
             payload=payload,
             seconds=time.monotonic() - started,
         )
-
-    async def _no_such_tool(self, name: str) -> str:
-        names = sorted(spec.name for spec in await self._tools.specs())
-        if not names:
-            return f"There is no tool named {name!r}; no tools are available. Answer without one."
-        more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
-        return f"There is no tool named {name!r}. The tools are: {', '.join(names[:_NAMES_LISTED])}{more}."
 
     async def _judge_and_call(self, step: _Step, spec: ToolSpec) -> ToolResult:
         context = ToolContext(
@@ -215,6 +206,8 @@ class ToolCaller:
         try:
             async with asyncio.timeout(context.timeout_seconds) as limit:
                 result = await _uncancelled(self._tools.call(call, context))
+        except ToolTimeout as error:
+            raise ToolTimeout(_too_slow(spec, context)) from error
         except (ToolError, RunRevoked, OutcomeUnknown, StepMismatch):
             raise
         # A tool is foreign code: even its `sys.exit()` must not end the process that runs it.
@@ -243,6 +236,14 @@ async def _uncancelled(call: Awaitable[ToolResult]) -> ToolResult:
         if task is not None and task.cancelling():
             raise
         raise ToolFailed("The tool cancelled itself.") from None
+
+
+def _no_such_tool(step: _Step) -> str:
+    names = sorted(step.specs)
+    if not names:
+        return f"There is no tool named {step.call.name!r}; no tools are available. Answer without one."
+    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
+    return f"There is no tool named {step.call.name!r}. The tools are: {', '.join(names[:_NAMES_LISTED])}{more}."
 
 
 def _intent(step: _Step, spec: ToolSpec, context: ToolContext) -> StepIntent:
