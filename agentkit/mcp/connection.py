@@ -9,26 +9,23 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import BadToolArguments, ToolFailed, ToolTimeout
 from agentkit.mcp.config import HttpServer, McpServer, StdioServer
 from agentkit.mcp.content import render_result
+from agentkit.mcp.listing import McpTool, list_tools
 from agentkit.mcp.remote import http_transport
 from agentkit.mcp.stdio import StdioTransport
 from agentkit.transcript import JsonObject
 
 if TYPE_CHECKING:
     from mcp import Client
-    from mcp.types import Tool
 
 logger = logging.getLogger(__name__)
 
-#: A server that lists more is not one whose tools a model could choose from.
-_MAX_TOOLS = 1000
-_MAX_PAGES = 100
 #: A listing older than this is fetched again, for servers that change their tools and do not say so.
 _TOOLS_FRESH_SECONDS = 300.0
 #: A server that cannot list its tools in this time, asked again, answers nothing any more.
@@ -40,21 +37,6 @@ _CLOSE_SECONDS = 8.0
 _SESSION_ENDED = "Session terminated"
 #: Where a call carries its idempotency key, for servers that look for one; others ignore it.
 _IDEMPOTENCY_META = "agentkit/idempotency-key"
-
-
-@dataclass(frozen=True, slots=True)
-class McpTool:
-    """A tool as its server describes it."""
-
-    server: str
-    name: str
-    description: str
-    #: JSON Schema of the arguments.
-    parameters: JsonObject
-    #: The server says that calling it changes nothing.
-    read_only: bool
-    #: The server says that calling it again with the same arguments changes nothing more.
-    idempotent: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +112,7 @@ class McpConnection:
             ToolTimeout: no answer in time.
             ToolFailed: the connection ended, or the answer breaks the protocol.
         """
-        _require_json(arguments)
+        _require_json([tool, arguments])
         meta: Any = {_IDEMPOTENCY_META: idempotency_key} if idempotency_key else None
         client = self._begin()
         try:
@@ -141,8 +123,10 @@ class McpConnection:
         except TimeoutError:
             # Slow, or stuck for good? Reading its tools again, before the next call, tells.
             self._tools_read_at = float("-inf")
-            raise ToolTimeout(f"{self._named()} gave no answer within {timeout_seconds:g} s{self._strays()}") from None
-        except Exception as error:  # a door: whatever the SDK makes of a foreign server's answer
+            raise ToolTimeout(
+                f"{self._named()} gave no answer within {timeout_seconds:.3g} s{self._strays()}"
+            ) from None
+        except Exception as error:  # a door: whatever the SDK makes of a foreign server's answer; logged there
             raise self._failed_call(error) from error
         finally:
             self._finish()
@@ -185,8 +169,6 @@ class McpConnection:
             await asyncio.wait([self._owner], timeout=_CLOSE_SECONDS)
 
     async def _own(self) -> None:
-        from contextlib import AsyncExitStack
-
         try:
             async with AsyncExitStack() as stack:
                 # Not anyio's time-out: its scope may not be left while the client's is still open.
@@ -194,7 +176,7 @@ class McpConnection:
                     # The first import of the SDK takes most of a second, in which other agents want to go on.
                     await asyncio.to_thread(importlib.import_module, "mcp")
                     client = await stack.enter_async_context(self._new_client())
-                    self._tools = await _list_tools(client, self.server.name)
+                    self._tools = await list_tools(client, self.server.name)
                 self._tools_read_at = time.monotonic()
                 self._client = client
                 self._settled.set()
@@ -237,7 +219,7 @@ class McpConnection:
             return
         try:
             async with asyncio.timeout(min(_LISTING_SECONDS, self._connect_timeout_seconds)):
-                self._tools = await _list_tools(client, self.server.name)
+                self._tools = await list_tools(client, self.server.name)
             self._tools_read_at = time.monotonic()
         except TimeoutError:
             self.retire("stopped answering")
@@ -277,38 +259,10 @@ class McpConnection:
         return f" (it printed {count} lines on stdout that are no MCP messages)" if count else ""
 
 
-async def _list_tools(client: Client, server: str) -> tuple[McpTool, ...]:
-    if client.server_capabilities.tools is None:
-        return ()
-    tools: dict[str, McpTool] = {}
-    cursor: str | None = None
-    for _ in range(_MAX_PAGES):
-        page = await client.list_tools(cursor=cursor)
-        tools.update((tool.name, _tool(tool, server)) for tool in page.tools)
-        cursor = page.next_cursor
-        if cursor is None or len(tools) >= _MAX_TOOLS:
-            break
-    if cursor is not None or len(tools) > _MAX_TOOLS:
-        logger.warning("mcp server %s lists too many tools; only the first %d are used", server, _MAX_TOOLS)
-    return tuple(tools[name] for name in sorted(list(tools)[:_MAX_TOOLS]))
-
-
-def _tool(tool: Tool, server: str) -> McpTool:
-    hints = tool.annotations
-    return McpTool(
-        server=server,
-        name=tool.name,
-        description=tool.description or tool.title or "",
-        parameters=tool.input_schema,
-        read_only=bool(hints and hints.read_only_hint),
-        idempotent=bool(hints and hints.idempotent_hint),
-    )
-
-
-def _require_json(arguments: JsonObject) -> None:
+def _require_json(sent: object) -> None:
     """Checked here, since the transport would take what it cannot encode for the end of the connection."""
     try:
-        json.dumps(arguments, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(sent, ensure_ascii=False, allow_nan=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise BadToolArguments(f"the arguments cannot be written as JSON: {error}") from error
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from agentkit.errors import ToolFailed, ToolTimeout, UnknownTool
 from agentkit.mcp.config import McpServer
-from agentkit.mcp.connection import McpConnection, McpResult, McpTool
+from agentkit.mcp.connection import McpConnection, McpResult
+from agentkit.mcp.listing import McpTool
 from agentkit.transcript import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -100,7 +101,7 @@ class McpConnections:
             async with asyncio.timeout(seconds):
                 connection = await self._open_connection(server)
         except TimeoutError:
-            raise ToolTimeout(f"the MCP server {server!r} was not ready within {seconds:g} s") from None
+            raise ToolTimeout(f"the MCP server {server!r} was not ready within {seconds:.3g} s") from None
         return await connection.call(
             tool,
             arguments,

@@ -31,6 +31,8 @@ _MAX_UNSENT_MESSAGES = 256
 #: How long a server may take to end by itself after its stdin closed, then after SIGTERM, then after SIGKILL.
 _GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.01
+#: How long we wait, once a server has fallen silent, to learn how it ended and what it last said.
+_LAST_WORDS_SECONDS = 0.5
 #: How much of stderr, and of stdout that is no message, is logged per connection.
 _MAX_LOGGED_LINES = 200
 _MAX_LOGGED_CHARACTERS = 500
@@ -144,18 +146,21 @@ class StdioTransport:
         except ValueError:
             reason = f"sent a message longer than {_MAX_LINE_BYTES} bytes"
         except (anyio.ClosedResourceError, anyio.BrokenResourceError):
-            return  # we are the ones who are leaving
+            # We are the ones who are leaving. A server that cannot get rid of its output could not end.
+            while await self._process.stdout.read(65536):
+                pass
+            return
         except OSError as error:
             reason = f"could not be read: {error}"
         if reason is None:
-            await asyncio.wait([errors], timeout=_POLL_SECONDS * 50)
+            await asyncio.wait([errors], timeout=_LAST_WORDS_SECONDS)
             reason = await self._how_it_ended()
         if not self._is_leaving:  # else it ended because we asked it to
             self._on_end(reason)
         self._incoming.close()
 
     async def _how_it_ended(self) -> str:
-        await self._exited_within(_POLL_SECONDS * 50)
+        await self._exited_within(_LAST_WORDS_SECONDS)
         match self._process.returncode:
             case None:
                 ending = "closed its output"
@@ -174,7 +179,7 @@ class StdioTransport:
                 await self._process.stdin.drain()
         except OSError:
             # Mostly it has died, and the reader says how. If it lives on, it can never be asked again.
-            if not await self._exited_within(_POLL_SECONDS * 50) and not self._is_leaving:
+            if not await self._exited_within(_LAST_WORDS_SECONDS) and not self._is_leaving:
                 self._on_end("closed its input")
             self._incoming.close()
 
@@ -230,6 +235,4 @@ async def _start(server: StdioServer, environment: dict[str, str]) -> asyncio.su
     except PermissionError as error:
         raise ServerNotStarted(f"could not be started: the command {server.command!r} may not be executed") from error
     except (OSError, ValueError) as error:
-        raise ServerNotStarted(
-            f"could not be started: the command {server.command!r} cannot be started: {error}"
-        ) from error
+        raise ServerNotStarted(f"could not be started: the command {server.command!r} fails: {error}") from error

@@ -6,9 +6,9 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from agentkit.errors import BadToolArguments, ToolFailed, ToolTimeout, UnknownTool
-from agentkit.mcp.connection import McpTool
+from agentkit.errors import BadToolArguments, ConfigurationError, ToolFailed, ToolTimeout, UnknownTool
 from agentkit.mcp.connections import McpConnections
+from agentkit.mcp.listing import McpTool
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
 from agentkit.transcript import JsonObject, ToolCall, ToolResult
 
@@ -22,10 +22,21 @@ class McpTools(BaseToolManager):
     """The tools of some MCP servers, or of all: `server.tool`, servers in the order given, tools by name.
 
     What a server says of a tool decides how it is journaled: a read-only tool has no side effect; an idempotent one
-    is called again when the outcome of a call is unknown; for any other a human decides.
+    is called again when the outcome of a call is unknown; for any other a human decides. Arguments are validated by
+    the server, which alone knows the dialect of its schemas; what it says of them is the error of the call.
     """
 
     def __init__(self, connections: McpConnections, servers: Sequence[str] | None = None) -> None:
+        """
+        Raises:
+            ConfigurationError: a server is not configured.
+        """
+        for server in servers or ():
+            if server not in connections.server_names:
+                known = ", ".join(connections.server_names) or "none"
+                raise ConfigurationError(
+                    f"MCP server {server!r} is not configured, or disabled; configured are: {known}"
+                )
         self._connections = connections
         self._servers = tuple(servers) if servers is not None else connections.server_names
 

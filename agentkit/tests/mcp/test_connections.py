@@ -254,7 +254,7 @@ async def test_closing_ends_every_process_a_server_started(hostile: MakeHostile,
 
 
 async def test_closing_does_not_wait_for_a_server_that_is_still_starting(hostile: MakeHostile) -> None:
-    server = hostile("silent", connect_timeout_seconds=60)
+    server = hostile("silent", connect_timeout_seconds=60, call_timeout_seconds=60)
     starting = asyncio.create_task(server.call("echo"))
     await until(lambda: len(server.pids) == 1)
     began = time.monotonic()
@@ -288,6 +288,20 @@ def test_a_loop_that_is_cancelled_leaves_no_process_behind(tmp_path: Path, mode:
     pids = [int(line) for line in pid_file.read_text().split()]
     assert pids
     assert not any(is_alive(pid) for pid in pids)
+
+
+async def test_a_server_ends_when_our_process_is_killed(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pids"
+    script = Path(__file__).parent / "hostile_server.py"
+    lasting = _ABANDONING.replace("raise SystemExit(3)", "await asyncio.sleep(1000)")
+    command = [sys.executable, "-c", lasting, str(script), "willing", str(pid_file)]
+    process = await asyncio.create_subprocess_exec(*command)
+    try:
+        await until(lambda: pid_file.exists() and pid_file.read_text().endswith("\n"), seconds=30)
+    finally:
+        process.kill()
+        await process.wait()
+    await until(lambda: not is_alive(int(pid_file.read_text())))
 
 
 async def test_an_unknown_server_lists_those_there_are(hostile: MakeHostile) -> None:

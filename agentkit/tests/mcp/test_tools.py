@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentkit.errors import BadToolArguments, ToolFailed, UnknownTool
+from agentkit.errors import BadToolArguments, ConfigurationError, ToolFailed, UnknownTool
 from agentkit.mcp import McpConnections, McpTools, StdioServer, mcp_proxy_tool
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext
 from agentkit.transcript import JsonObject, ToolCall
@@ -43,6 +43,11 @@ async def test_only_the_named_servers_are_offered(connections: McpConnections) -
     assert [spec.name for spec in await tools.specs()] == ["time.convert_time", "time.get_current_time"]
     with pytest.raises(UnknownTool):
         await answer(tools, "handbook.read", {"name": "on-call"})
+
+
+def test_a_server_that_is_not_configured_is_refused(connections: McpConnections) -> None:
+    with pytest.raises(ConfigurationError, match="'payroll' is not configured, or disabled; configured are: handbook"):
+        McpTools(connections, ["time", "payroll"])
 
 
 async def test_a_read_only_tool_has_no_side_effect_and_keeps_its_schema(connections: McpConnections) -> None:
