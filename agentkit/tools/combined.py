@@ -15,6 +15,8 @@ class CombinedTools(BaseToolManager):
 
     def __init__(self, *managers: BaseToolManager) -> None:
         self._managers = managers
+        #: As of the last time the sets were asked; kept so that a call goes straight to its tool.
+        self._owners: dict[str, BaseToolManager] = {}
 
     async def specs(self) -> Sequence[ToolSpec]:
         """The tools of every set.
@@ -22,26 +24,29 @@ class CombinedTools(BaseToolManager):
         Raises:
             ConfigurationError: two sets have a tool of the same name.
         """
-        return tuple(spec for _, specs in await self._by_manager() for spec in specs)
-
-    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
-        for manager, specs in await self._by_manager():
-            if any(spec.name == call.name for spec in specs):
-                return await manager.call(call, context)
-        raise UnknownTool(f"There is no tool named {call.name!r}.")
-
-    async def aclose(self) -> None:
-        await asyncio.gather(*(manager.aclose() for manager in self._managers))
-
-    async def _by_manager(self) -> list[tuple[BaseToolManager, Sequence[ToolSpec]]]:
         found = await asyncio.gather(*(manager.specs() for manager in self._managers))
         owners: dict[str, BaseToolManager] = {}
         for manager, specs in zip(self._managers, found, strict=True):
             for spec in specs:
-                other = owners.setdefault(spec.name, manager)
-                if other is not manager:
-                    raise ConfigurationError(
-                        f"{type(other).__name__} and {type(manager).__name__} both have a tool named {spec.name!r}; "
-                        "rename one, or leave one out with AllowedTools"
-                    )
-        return list(zip(self._managers, found, strict=True))
+                _claim(owners, spec.name, manager)
+        self._owners = owners
+        return tuple(spec for specs in found for spec in specs)
+
+    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
+        if call.name not in self._owners:
+            await self.specs()
+        if (owner := self._owners.get(call.name)) is None:
+            raise UnknownTool(f"There is no tool named {call.name!r}.")
+        return await owner.call(call, context)
+
+    async def aclose(self) -> None:
+        await asyncio.gather(*(manager.aclose() for manager in self._managers))
+
+
+def _claim(owners: dict[str, BaseToolManager], name: str, manager: BaseToolManager) -> None:
+    other = owners.setdefault(name, manager)
+    if other is not manager:
+        raise ConfigurationError(
+            f"{type(other).__name__} and {type(manager).__name__} both have a tool named {name!r}; "
+            "rename one, or leave one out with AllowedTools"
+        )

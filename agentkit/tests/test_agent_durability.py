@@ -1,0 +1,315 @@
+"""What a run does when it dies between any two writes of its journal and is resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from agentkit import (
+    Agent,
+    AgentkitError,
+    AllowList,
+    BaseToolManager,
+    CombinedTools,
+    DemoLlm,
+    Finished,
+    LimitName,
+    LimitReached,
+    Limits,
+    LlmResponse,
+    MemoryJournal,
+    Message,
+    OnUnknown,
+    OutcomeUnknown,
+    ReActPlanner,
+    RunReport,
+    RunRevoked,
+    StepIntent,
+    StepKind,
+    StepMismatch,
+    StepResult,
+    ToolMessage,
+    ToolRegistry,
+    ToolSpec,
+)
+from agentkit.journal import Recalled
+from agentkit.testing import CountingTool, Reply, ScriptedLlm, call_of
+
+
+class Died(Exception):
+    """The process is gone."""
+
+
+class DyingJournal(MemoryJournal):
+    """Dies at the nth write: just before it is made, or just after."""
+
+    def __init__(self, at_write: int, *, after: bool) -> None:
+        super().__init__()
+        self._writes_left = at_write
+        self._after = after
+
+    async def intend(self, intent: StepIntent) -> None:
+        if self._dies() and not self._after:
+            raise Died
+        await super().intend(intent)
+        if self._writes_left == 0:
+            self._writes_left = -1
+            raise Died
+
+    async def record(self, result: StepResult) -> None:
+        if self._dies() and not self._after:
+            raise Died
+        await super().record(result)
+        if self._writes_left == 0:
+            self._writes_left = -1
+            raise Died
+
+    def _dies(self) -> bool:
+        self._writes_left -= 1
+        if self._writes_left == 0 and not self._after:
+            self._writes_left = -1
+            return True
+        return False
+
+
+class ForgetfulJournal(DyingJournal):
+    """The negative control: nothing that was written is recalled."""
+
+    def recall(self, key: str) -> Recalled:
+        return None
+
+
+class CountingLlm(ScriptedLlm):
+    """Two calls at once, then one more, then the answer: decided from the conversation, as a real model does."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        rounds = sum(isinstance(message, ToolMessage) for message in messages)
+        two_calls = [call_of("a", id="1", n=1), call_of("b", id="2", n=2)]
+        replies: list[Reply] = [two_calls, [call_of("a", id="3", n=3)], "done"]
+        self._replies = [replies[rounds]]
+        return await super().complete(messages, tools=tools, timeout_seconds=timeout_seconds)
+
+
+class World:
+    """What outlives the process: the journal, and the counts of model calls and of each tool call's effect."""
+
+    def __init__(self, journal: MemoryJournal, *, side_effect: bool, on_unknown: OnUnknown = OnUnknown.ask) -> None:
+        self.journal = journal
+        self.llm = CountingLlm()
+        self.a = CountingTool("a", "A", side_effect, on_unknown)
+        self.b = CountingTool("b", "B", side_effect, on_unknown)
+
+    async def run(self) -> RunReport:
+        agent = Agent(planner=ReActPlanner(self.llm), tools=CombinedTools(self.a, self.b), journal=self.journal)
+        return await agent.run("go", run_id="run-1")
+
+    async def run_until_it_lives(self) -> RunReport:
+        for _ in range(10):
+            try:
+                return await self.run()
+            except Died:
+                continue
+        raise AssertionError("it kept dying")
+
+    def keys_called(self) -> list[str]:
+        return [context.step_key for _, context in (*self.a.calls, *self.b.calls)]
+
+
+#: 3 model calls and 3 tool calls; with side effects 3 intents more.
+WRITES = 6
+WRITES_WITH_INTENTS = 9
+
+
+@pytest.mark.parametrize("at_write", range(1, WRITES + 1))
+async def test_a_run_that_dies_after_any_write_gives_the_same_answer_and_repeats_nothing(at_write: int) -> None:
+    world = World(DyingJournal(at_write, after=True), side_effect=False)
+    whole = await World(MemoryJournal(), side_effect=False).run()
+    report = await world.run_until_it_lives()
+    assert report.outcome == Finished("done")
+    assert report.transcript == whole.transcript
+    assert (report.steps, report.tool_calls, report.usage) == (whole.steps, whole.tool_calls, whole.usage)
+    assert len(world.llm.asked) == 3
+    # Both calls of one answer are under way when the first of them is recorded; the other has no record yet.
+    repeated = len(world.keys_called()) - len(set(world.keys_called()))
+    assert repeated <= (1 if at_write == 2 else 0)
+
+
+async def test_without_recall_the_same_death_repeats_steps() -> None:
+    world = World(ForgetfulJournal(WRITES, after=True), side_effect=False)
+    await world.run_until_it_lives()
+    assert len(world.llm.asked) > 3
+    assert len(world.keys_called()) > len(set(world.keys_called()))
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at_write", range(1, WRITES_WITH_INTENTS + 1))
+async def test_an_idempotent_tool_is_called_again_with_the_same_key(at_write: int, after: bool) -> None:
+    world = World(DyingJournal(at_write, after=after), side_effect=True, on_unknown=OnUnknown.retry)
+    report = await world.run_until_it_lives()
+    assert report.outcome == Finished("done")
+    calls = (*world.a.calls, *world.b.calls)
+    assert {context.idempotency_key for _, context in calls} == {
+        f"run-1:{key}" for key in ("1/tool/1", "1/tool/2", "2/tool/1")
+    }
+    assert all(context.idempotency_key == f"run-1:{context.step_key}" for _, context in calls)
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.ask, OnUnknown.fail])
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at_write", range(1, WRITES_WITH_INTENTS + 1))
+async def test_a_side_effect_never_happens_twice_on_its_own(at_write: int, after: bool, on_unknown: OnUnknown) -> None:
+    world = World(DyingJournal(at_write, after=after), side_effect=True, on_unknown=on_unknown)
+    unknown: OutcomeUnknown | None = None
+    try:
+        assert (await world.run_until_it_lives()).outcome == Finished("done")
+    except OutcomeUnknown as error:
+        unknown = error
+    if unknown is not None:
+        assert unknown.ask is (on_unknown is OnUnknown.ask)
+        assert isinstance(world.journal.recall(unknown.step_key), StepIntent)
+    assert len(world.keys_called()) == len(set(world.keys_called()))
+
+
+async def test_a_call_of_unknown_outcome_is_made_again_once_a_human_allows_it() -> None:
+    # Write 7 is the intent of 2/tool/1: three writes per call pair and two model calls came before it.
+    world = World(DyingJournal(7, after=True), side_effect=True)
+    with pytest.raises(Died):
+        await world.run()
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await world.run()
+    assert unknown.value.step_key == "2/tool/1"
+    world.journal.repeatable.add("2/tool/1")
+    assert (await world.run()).outcome == Finished("done")
+    assert world.keys_called().count("2/tool/1") == 1
+
+
+async def test_an_unknown_outcome_stops_the_run_before_its_siblings_act() -> None:
+    world = World(MemoryJournal(), side_effect=True)
+    await world.run()
+    for key in ("1/tool/1", "1/tool/2", "2/llm", "2/tool/1", "3/llm"):
+        del world.journal.results[key]
+    del world.journal.intents["1/tool/1"], world.journal.intents["2/tool/1"]
+    world.a.calls.clear()
+    with pytest.raises(OutcomeUnknown):
+        await world.run()
+    assert world.a.calls == []
+
+
+async def test_a_retryable_tool_that_is_gone_is_an_unknown_outcome_not_a_wrong_observation() -> None:
+    world = World(DyingJournal(7, after=True), side_effect=True, on_unknown=OnUnknown.retry)
+    with pytest.raises(Died):
+        await world.run()
+    agent = Agent(planner=ReActPlanner(world.llm), tools=world.b, journal=world.journal)
+    with pytest.raises(OutcomeUnknown) as unknown:
+        await agent.run("go", run_id="run-1")
+    assert unknown.value.ask
+
+
+async def test_a_tool_error_that_was_observed_is_replayed() -> None:
+    journal = MemoryJournal()
+    agent = Agent(planner=ReActPlanner(ScriptedLlm([[call_of("nothing")], "sorry"])), journal=journal)
+    first = await agent.run("go", run_id="r")
+    count = CountingTool("nothing")
+    resumed = Agent(planner=ReActPlanner(ScriptedLlm([])), tools=count, journal=journal)
+    assert (await resumed.run("go", run_id="r")).transcript == first.transcript
+    assert count.calls == []
+
+
+async def test_replayed_misaskings_count_as_corrections() -> None:
+    journal, limits = MemoryJournal(), Limits(corrections=1)
+    llm = ScriptedLlm([[call_of("nothing")]] * 2)
+    for replies in (llm, ScriptedLlm([])):
+        report = await Agent(planner=ReActPlanner(replies), journal=journal, limits=limits).run("go")
+        assert isinstance(report.outcome, LimitReached)
+        assert report.outcome.limit is LimitName.corrections
+
+
+async def test_replayed_seconds_count_as_when_they_were_made() -> None:
+    journal = MemoryJournal()
+    agent = Agent(planner=ReActPlanner(DemoLlm()), tools=CountingTool("calc"), journal=journal)
+    await agent.run("hello")
+    [(key, result)] = journal.results.items()
+    journal.results[key] = StepResult(
+        key=key, kind=StepKind.llm, fingerprint=result.fingerprint, payload=result.payload, seconds=12.5
+    )
+    assert (await agent.run("hello")).seconds == 12.5
+
+
+async def test_a_changed_definition_is_a_step_mismatch() -> None:
+    journal = MemoryJournal()
+    await Agent(planner=ReActPlanner(ScriptedLlm(["done"])), journal=journal, definition="v1").run("go")
+    with pytest.raises(StepMismatch, match="1/llm"):
+        await Agent(planner=ReActPlanner(ScriptedLlm([])), journal=journal, definition="v2").run("go")
+
+
+async def test_a_changed_call_is_a_step_mismatch_before_anything_acts() -> None:
+    journal, count = MemoryJournal(), CountingTool("a")
+    await Agent(planner=ReActPlanner(ScriptedLlm([[call_of("a", n=1)], "x"])), tools=count, journal=journal).run("go")
+    del journal.results["1/llm"]
+    count.calls.clear()
+    changed = Agent(planner=ReActPlanner(ScriptedLlm([[call_of("a", n=2)]])), tools=count, journal=journal)
+    with pytest.raises(StepMismatch, match="1/tool/1"):
+        await changed.run("go")
+    assert count.calls == []
+
+
+async def test_the_llm_step_keeps_only_what_is_new() -> None:
+    world = World(MemoryJournal(), side_effect=False)
+    await world.run()
+    payload = world.journal.results["3/llm"].payload
+    assert set(payload) == {"message", "stop", "usage", "provider", "model"}
+    assert payload["message"] == {"role": "assistant", "text": "done"}
+
+
+async def test_the_intent_says_what_is_about_to_be_done() -> None:
+    world = World(MemoryJournal(), side_effect=True)
+    await world.run()
+    assert world.journal.intents["1/tool/2"].payload == {
+        "call_id": "2",
+        "name": "b",
+        "arguments": {"n": 2},
+        "idempotency_key": "run-1:1/tool/2",
+        "on_unknown": "ask",
+    }
+
+
+@pytest.mark.parametrize("checks_passed", range(5))
+async def test_a_revoked_run_makes_no_further_call(checks_passed: int) -> None:
+    class Revoked(MemoryJournal):
+        checks_left = checks_passed
+
+        def check(self) -> None:
+            if self.checks_left == 0:
+                raise RunRevoked
+            self.checks_left -= 1
+
+    world = World(Revoked(), side_effect=False)
+    with pytest.raises(RunRevoked):
+        await world.run()
+    assert len(world.llm.asked) + len(world.keys_called()) == checks_passed
+
+
+async def test_a_denied_call_of_unknown_outcome_says_so() -> None:
+    world = World(DyingJournal(7, after=True), side_effect=True, on_unknown=OnUnknown.retry)
+    with pytest.raises(Died):
+        await world.run()
+    tools: BaseToolManager = CombinedTools(world.a, world.b, ToolRegistry())
+    agent = Agent(planner=ReActPlanner(world.llm), tools=tools, journal=world.journal, security=AllowList([]))
+    report = await agent.run("go", run_id="run-1")
+    observed = [m for m in report.transcript if isinstance(m, ToolMessage)][-1].results[0]
+    assert "may have taken effect" in observed.content
+
+
+def test_every_error_says_in_its_class_whether_trying_again_can_help() -> None:
+    leaves = [AgentkitError]
+    for error in leaves:
+        leaves.extend(error.__subclasses__())
+        assert isinstance(error.retryable, bool)
+        assert error.code
+    assert len({error.code for error in leaves}) == len(leaves)
