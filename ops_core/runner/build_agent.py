@@ -1,0 +1,101 @@
+"""A definition and a journal in, an agentkit agent out; holds what the agents of one process share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from agentkit import Agent
+from agentkit.errors import ConfigurationError
+from agentkit.journal import Journal
+from agentkit.limits import Limits
+from agentkit.llm.base import BaseLlmClient
+from agentkit.llm.select import make_llm
+from agentkit.mcp.config import McpServer
+from agentkit.mcp.connections import McpConnections
+from agentkit.mcp.tools import McpTools, mcp_proxy_tool
+from agentkit.planners.base import BasePlanner
+from agentkit.planners.one_call import OneCallPlanner
+from agentkit.planners.react import ReActPlanner
+from agentkit.tools.allowed import AllowedTools
+from agentkit.tools.base import BaseToolManager
+from agentkit.tools.combined import CombinedTools
+from agentkit.tools.registry import ToolRegistry
+from ops_core.domain.agent import AgentDefinition, ModelChoice
+from ops_core.runner.mock_llm import MockLlm
+
+#: The tool that reaches any configured MCP server by name; an agent gets it only by naming it.
+MCP_PROXY = "mcp_proxy_tool"
+
+
+class AgentBuilder:
+    """Builds agents for one event loop. Model clients and MCP connections are shared by all agents it builds."""
+
+    def __init__(
+        self, *, tools: ToolRegistry, mcp_servers: Mapping[str, McpServer], mock_delay_ms: int | None = None
+    ) -> None:
+        self._tools = tools
+        self._mcp_servers = mcp_servers
+        self._mcp = McpConnections(mcp_servers)
+        self._mock_delay_ms = mock_delay_ms
+        self._models: dict[ModelChoice, BaseLlmClient] = {}
+
+    def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+        """Raises:
+        ConfigurationError: a model, key, planner or MCP server that the definition names is not to be had here.
+        """
+        return Agent(
+            planner=self._planner(definition),
+            tools=self._toolset(definition),
+            limits=_limits(definition),
+            journal=journal,
+            instructions=definition.instructions,
+            output_schema=definition.output_schema,
+            definition=digest,
+        )
+
+    async def aclose(self) -> None:
+        """Close model clients and MCP connections; ends the MCP servers that were started."""
+        await self._mcp.aclose()
+        models = list(self._models.values())
+        self._models.clear()
+        for model in models:
+            await model.aclose()
+
+    def _planner(self, definition: AgentDefinition) -> BasePlanner:
+        model = self._model(definition.model)
+        return OneCallPlanner(model) if definition.planner == "one_call" else ReActPlanner(model)
+
+    def _model(self, choice: ModelChoice) -> BaseLlmClient:
+        if choice not in self._models:
+            self._models[choice] = (
+                MockLlm(self._mock_delay_ms)
+                if self._mock_delay_ms is not None
+                else make_llm(choice.provider, choice.name, base_url=choice.base_url)
+            )
+        return self._models[choice]
+
+    def _toolset(self, definition: AgentDefinition) -> BaseToolManager:
+        unknown = sorted(set(definition.mcp_servers) - set(self._mcp_servers))
+        if unknown:
+            known = ", ".join(sorted(self._mcp_servers)) or "none"
+            raise ConfigurationError(
+                f"agent {definition.name!r} names MCP servers that are not configured here: {', '.join(unknown)} "
+                f"(configured: {known})"
+            )
+        sets: list[BaseToolManager] = [AllowedTools(self._tools, definition.tools)]
+        if definition.mcp_servers:
+            sets.append(McpTools(self._mcp, definition.mcp_servers))
+        if MCP_PROXY in definition.tools:
+            sets.append(mcp_proxy_tool(self._mcp))
+        return CombinedTools(*sets)
+
+
+def _limits(definition: AgentDefinition) -> Limits:
+    given = {
+        "steps": definition.limits.steps,
+        "seconds": definition.limits.seconds,
+        "tokens": definition.limits.tokens,
+        "llm_seconds": definition.limits.llm_seconds,
+        "tool_seconds": definition.limits.tool_seconds,
+    }
+    return Limits(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # the two Nones are gone

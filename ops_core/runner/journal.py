@@ -1,0 +1,133 @@
+"""agentkit's journal port over the task's event log: what makes an agent's run durable."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from agentkit.errors import RunRevoked
+from agentkit.journal import Recalled, StepIntent, StepKind, StepResult
+from ops_core.domain.event import Event, EventType, NewEvent, StepPhase
+from ops_core.domain.task import TaskUsage
+from ops_core.errors import RunLost, StoreUnavailable
+from ops_core.ports import RunControl, RunStopReason, RunStore
+
+T = TypeVar("T")
+
+#: Pauses between tries while the database is away; the last one repeats until the lease is over.
+_PAUSES_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+
+_RESULT_TYPES = {StepKind.llm: EventType.llm_completed, StepKind.tool: EventType.tool_completed}
+
+
+class TaskJournal:
+    """The journal of one claim of one task."""
+
+    def __init__(self, runs: RunStore, control: RunControl, *, round: int, events: Sequence[Event]) -> None:
+        self._runs = runs
+        self._control = control
+        self._round = round
+        self._results: dict[str, StepResult] = {}
+        self._intents: dict[str, StepIntent] = {}
+        self._intent_rounds: dict[str, int] = {}
+        for event in events:
+            self._recollect(event)
+
+    @property
+    def usage(self) -> TaskUsage:
+        """What the steps known so far have used, replayed ones included."""
+        steps = list(self._results.values())
+        calls = [s for s in steps if s.kind is StepKind.llm]
+
+        def tokens(kind: str) -> int:
+            return sum(int(s.payload["usage"].get(kind, 0)) for s in calls)
+
+        return TaskUsage(
+            steps=len(calls),
+            tool_calls=len(steps) - len(calls),
+            input_tokens=tokens("input_tokens"),
+            output_tokens=tokens("output_tokens"),
+            cached_input_tokens=tokens("cached_input_tokens"),
+            reasoning_tokens=tokens("reasoning_tokens"),
+            active_seconds=round(sum(s.seconds for s in steps), 6),
+        )
+
+    def recall(self, key: str) -> Recalled:
+        return self._results.get(key) or self._intents.get(key)
+
+    def may_repeat(self, key: str) -> bool:
+        # A person has retried the task since: that was the word to run the step again.
+        return self._intent_rounds.get(key, self._round) < self._round
+
+    def check(self) -> None:
+        if reason := self._control.stop_reason:
+            raise RunRevoked(f"the run must stop: {reason}")
+
+    async def intend(self, intent: StepIntent) -> None:
+        await self._append(
+            NewEvent(
+                type=EventType.tool_started,
+                step_key=intent.key,
+                phase=StepPhase.intent,
+                payload={**intent.payload, "kind": intent.kind.value, "fingerprint": intent.fingerprint},
+            )
+        )
+        self._intents[intent.key] = intent
+        self._intent_rounds[intent.key] = self._round
+
+    async def record(self, result: StepResult) -> None:
+        await self._append(
+            NewEvent(
+                type=_RESULT_TYPES[result.kind],
+                step_key=result.key,
+                phase=StepPhase.result,
+                payload={
+                    **result.payload,
+                    "kind": result.kind.value,
+                    "fingerprint": result.fingerprint,
+                    "seconds": round(result.seconds, 6),
+                },
+            )
+        )
+        self._results[result.key] = result
+
+    async def _append(self, event: NewEvent) -> None:
+        try:
+            await retry_until_lost(self._control, lambda: self._runs.append(self._control.lease, event))
+        except RunLost as error:
+            raise RunRevoked(str(error)) from error
+
+    def _recollect(self, event: Event) -> None:
+        if event.step_key is None or event.phase is None:
+            return
+        payload = dict(event.payload)
+        kind, fingerprint = StepKind(payload.pop("kind")), str(payload.pop("fingerprint"))
+        if event.phase is StepPhase.result:
+            seconds = float(payload.pop("seconds"))
+            self._results[event.step_key] = StepResult(
+                key=event.step_key, kind=kind, fingerprint=fingerprint, payload=payload, seconds=seconds
+            )
+        else:
+            self._intents[event.step_key] = StepIntent(
+                key=event.step_key, kind=kind, fingerprint=fingerprint, payload=payload
+            )
+            self._intent_rounds[event.step_key] = event.round
+
+
+async def retry_until_lost(control: RunControl, ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the store again while the database is away, for as long as the lease can be ours.
+
+    What has been done and paid for is worth the wait; a write that is repeated finds what it wrote before.
+
+    Raises:
+        RunLost: the lease is over, by the database's word or by our own clock.
+    """
+    pauses: list[float] = list(_PAUSES_SECONDS)
+    while True:
+        try:
+            return await ask()
+        except StoreUnavailable as error:
+            if control.stop_reason is RunStopReason.lost:
+                raise RunLost("the database was away until the lease was over") from error
+            await asyncio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])

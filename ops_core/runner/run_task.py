@@ -1,0 +1,173 @@
+"""Runs one claimed task to the end of this claim: load the journal, build the agent, run it, write how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Sequence
+
+from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RateLimited, RunRevoked
+from agentkit.report import Finished, LimitReached, RunReport
+from ops_core.domain.agent import AgentDefinition
+from ops_core.domain.event import Event
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
+from ops_core.domain.retry import RetryPolicy
+from ops_core.domain.task import Task, TaskError, TaskStatus
+from ops_core.errors import RunLost
+from ops_core.ports import AgentStore, Ring, RunControl, RunStopReason, RunStore
+from ops_core.runner.build_agent import AgentBuilder
+from ops_core.runner.journal import TaskJournal, retry_until_lost
+from ops_core.telemetry import LogEvent, get_logger, log_fields, trace_id_of
+
+_log = get_logger()
+
+
+class TaskRunner:
+    """Runs claimed tasks; one object serves all tasks of a process."""
+
+    def __init__(
+        self,
+        *,
+        runs: RunStore,
+        agents: AgentStore,
+        builder: AgentBuilder,
+        announce: Callable[[Sequence[Ring]], None],
+        retry_policy: RetryPolicy | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._runs = runs
+        self._agents = agents
+        self._builder = builder
+        self._announce = announce
+        self._retry_policy = retry_policy or RetryPolicy()
+        # Jitter needs spread, not secrecy.
+        self._rng = rng or random.Random()  # noqa: S311
+        self._definitions: dict[str, AgentDefinition] = {}
+
+    async def run(self, task: Task, control: RunControl) -> TaskStatus:
+        """Run the task until it ends, waits or must stop, and write which of these it was.
+
+        Raises:
+            RunLost: the lease is over; somebody else goes on with the task.
+        """
+        with log_fields(
+            task_id=str(task.id), agent=task.agent, epoch=task.epoch, trace_id=trace_id_of(task.traceparent)
+        ):
+            events = await retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
+            journal = TaskJournal(self._runs, control, round=task.round, events=events)
+            outcome = await self._execute(task, control, journal, events)
+            ended = await retry_until_lost(control, lambda: self._runs.finish(control.lease, outcome))
+            self._announce(ended.rings)
+            _log.info(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
+            return ended.status
+
+    async def _execute(self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]) -> Outcome:
+        """How the run ends. Whatever goes wrong is an outcome; only a lost lease is raised."""
+        deadline = asyncio.timeout(_remaining_seconds(task))
+        try:
+            async with deadline:
+                report = await self._run_agent(task, control, journal, events)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return Failed(error=_timed_out(task), usage=journal.usage)
+        except (asyncio.CancelledError, RunRevoked) as stop:
+            return _stopped(stop, control, journal)
+        except AgentkitError as error:
+            return self._failed(task, error, journal)
+        except RunLost:
+            raise
+        except Exception as error:  # noqa: BLE001  outermost frame of a run: a fault in one task stays in it
+            _log.exception(LogEvent.run_failed)
+            return Failed(error=TaskError("internal", f"{type(error).__name__}: {error}"[:2000]), usage=journal.usage)
+        return _reported(report, journal)
+
+    async def _run_agent(
+        self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]
+    ) -> RunReport:
+        definition = await retry_until_lost(control, lambda: self._definition(task.agent_digest))
+        agent = self._builder.build(definition, digest=task.agent_digest, journal=journal)
+        return await agent.run(goal_of(task), run_id=run_id_of(task, events))
+
+    async def _definition(self, digest: str) -> AgentDefinition:
+        if digest not in self._definitions:
+            found = await self._agents.get_definition(digest)
+            if found is None:
+                raise ConfigurationError(f"the agent definition {digest[:12]} is not in the database")
+            self._definitions[digest] = found
+        return self._definitions[digest]
+
+    def _failed(self, task: Task, error: AgentkitError, journal: TaskJournal) -> Outcome:
+        told = TaskError(error.code, str(error)[:2000], error.retryable)
+        if not isinstance(error, LlmError) or not error.retryable or task.attempt >= task.max_attempts:
+            return Failed(error=told, usage=journal.usage)
+        asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
+        delay = self._retry_policy.delay_seconds(task.attempt, retry_after_seconds=asked, rng=self._rng)
+        return Retry(error=told, delay_seconds=delay, usage=journal.usage)
+
+
+def goal_of(task: Task) -> str:
+    """The goal as the agent reads it: the text of `goal`, and whatever else the input holds as JSON below it."""
+    rest = dict(task.input)
+    goal = rest.pop("goal", None)
+    if not isinstance(goal, str):
+        return json.dumps(task.input, ensure_ascii=False, indent=2)
+    return f"{goal}\n\nInput:\n{json.dumps(rest, ensure_ascii=False, indent=2)}" if rest else goal
+
+
+def run_id_of(task: Task, events: Sequence[Event]) -> str:
+    """What idempotency keys are made of: the task, and the round its journal began in.
+
+    A retry that goes on from the journal keeps it, so that a step that is tried again is the same step to the outside;
+    a retry from scratch means to do everything anew.
+    """
+    first = min((event.round for event in events if event.step_key is not None), default=task.round)
+    return f"{task.id}/{first}"
+
+
+def _remaining_seconds(task: Task) -> float | None:
+    """By the database's clock on both ends, so that this machine's may be wrong."""
+    if task.deadline_at is None or task.claimed_at is None:
+        return None
+    return max(0.0, (task.deadline_at - task.claimed_at).total_seconds())
+
+
+def _timed_out(task: Task) -> TaskError:
+    return TaskError("timeout", f"the task did not finish within its {task.timeout_seconds:g} s")
+
+
+def _stopped(stop: BaseException, control: RunControl, journal: TaskJournal) -> Outcome:
+    match control.stop_reason:
+        case RunStopReason.cancel:
+            _take_back_cancellation(stop)
+            return Canceled(usage=journal.usage)
+        case RunStopReason.drain:
+            _take_back_cancellation(stop)
+            return HandedOver(usage=journal.usage)
+        case RunStopReason.lost:
+            raise RunLost("the lease is over") from stop
+        case None:
+            # Nobody of ours stopped it: the process is being torn down, or a journal write was refused.
+            if isinstance(stop, RunRevoked):
+                raise RunLost(str(stop)) from stop
+            raise stop
+
+
+def _take_back_cancellation(stop: BaseException) -> None:
+    """The run has stopped as it was told; what is written now must not look cancelled to asyncio."""
+    current = asyncio.current_task()
+    if isinstance(stop, asyncio.CancelledError) and current is not None:
+        current.uncancel()
+
+
+def _reported(report: RunReport, journal: TaskJournal) -> Outcome:
+    match report.outcome:
+        case Finished(answer, output):
+            return Completed(result={"answer": answer, "output": output}, usage=journal.usage)
+        case LimitReached(limit, detail):
+            return Failed(error=TaskError(f"limit_{limit}", detail), usage=journal.usage)
+
+
+def _error_code(outcome: Outcome) -> str | None:
+    return outcome.error.code if isinstance(outcome, Failed | Retry) else None

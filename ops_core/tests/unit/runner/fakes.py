@@ -1,0 +1,136 @@
+"""A run store in memory and a control that tests pull by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid4
+
+from ops_core.domain.agent import Agent, AgentDefinition
+from ops_core.domain.event import Event, NewEvent
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
+from ops_core.domain.task import Task, TaskKind, TaskStatus
+from ops_core.errors import RunLost, StoreUnavailable
+from ops_core.ports import Ended, Lease, Ring, RunStopReason
+
+ENDS: dict[type, TaskStatus] = {
+    Completed: TaskStatus.completed,
+    Failed: TaskStatus.failed,
+    Retry: TaskStatus.scheduled,
+    Suspended: TaskStatus.waiting,
+    Canceled: TaskStatus.canceled,
+    HandedOver: TaskStatus.queued,
+}
+
+
+class FakeRuns:
+    """One task's log and outcomes. `away` counts down the calls that find no database."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.outcomes: list[Outcome] = []
+        self.round = 1
+        self.epoch = 1
+        self.away = 0
+
+    async def claim(self, queue: str, *, limit: int, worker_id: str, lease_seconds: float) -> Sequence[Task]:
+        raise AssertionError("a runner does not claim")
+
+    async def load_journal(self, task_id: UUID, *, round: int) -> Sequence[Event]:
+        self._answer()
+        return list(self.events)
+
+    async def append(self, lease: Lease, event: NewEvent) -> int:
+        self._answer(lease)
+        self.events.append(
+            Event(
+                task_id=lease.task_id,
+                seq=len(self.events) + 1,
+                round=self.round,
+                type=event.type,
+                payload=event.payload,
+                at=datetime.now(UTC),
+                step_key=event.step_key,
+                phase=event.phase,
+            )
+        )
+        return len(self.events)
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+        self._answer(lease)
+        self.outcomes.append(outcome)
+        status = ENDS[type(outcome)]
+        return Ended(status, [Ring("default")] if status is TaskStatus.queued else [])
+
+    def _answer(self, lease: Lease | None = None) -> None:
+        if self.away > 0:
+            self.away -= 1
+            raise StoreUnavailable("the database is away")
+        if lease is not None and lease.epoch != self.epoch:
+            raise RunLost("another worker has the task")
+
+
+class FakeAgents:
+    """Agent definitions by digest."""
+
+    def __init__(self, *definitions: AgentDefinition) -> None:
+        self._by_digest = {d.digest: d for d in definitions}
+
+    async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
+        self._by_digest |= {d.digest: d for d in definitions}
+
+    async def get_agent(self, namespace: str, name: str) -> None:
+        return None
+
+    async def list_agents(self, namespace: str) -> Sequence[Agent]:
+        return []
+
+    async def get_definition(self, digest: str) -> AgentDefinition | None:
+        return self._by_digest.get(digest)
+
+
+class FakeControl:
+    """The right to act, until a test sets a reason to stop."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+        self.reason: RunStopReason | None = None
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
+    @property
+    def stop_reason(self) -> RunStopReason | None:
+        return self.reason
+
+
+def claimed_task(definition: AgentDefinition, goal: str = "What is 6 * 7?", **changes: object) -> Task:
+    """A task as a claim returns it."""
+    now = datetime.now(UTC)
+    fields: dict[str, object] = {
+        "id": uuid4(),
+        "namespace": "default",
+        "kind": TaskKind.agent,
+        "status": TaskStatus.running,
+        "agent": definition.name,
+        "agent_digest": definition.digest,
+        "queue": "default",
+        "priority": 5,
+        "input": {"goal": goal},
+        "labels": {},
+        "attempt": 1,
+        "max_attempts": 3,
+        "crashes": 0,
+        "round": 1,
+        "epoch": 1,
+        "seq": 2,
+        "created_at": now,
+        "claimed_at": now,
+        "created_by": "test",
+    }
+    return Task(**{**fields, **changes})  # type: ignore[arg-type]  # the names are checked by the dataclass itself
+
+
+def deadline_in(seconds: float, task_claimed_at: datetime) -> datetime:
+    return task_claimed_at + timedelta(seconds=seconds)

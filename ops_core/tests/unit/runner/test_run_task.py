@@ -1,0 +1,314 @@
+"""What a runner makes of a claimed task: how each way a run can end is written."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from agentkit import Agent
+from agentkit.errors import AgentkitError, BadCredentials, LlmUnavailable, OutcomeUnknown, RateLimited
+from agentkit.journal import Journal
+from agentkit.limits import Limits
+from agentkit.llm.base import BaseLlmClient
+from agentkit.planners.react import ReActPlanner
+from agentkit.testing import ScriptedLlm
+from agentkit.tools.base import OnUnknown
+from agentkit.tools.registry import ToolRegistry
+from agentkit.transcript import ToolCall
+from ops_core.domain.agent import AgentDefinition
+from ops_core.domain.event import EventType
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Retry
+from ops_core.domain.task import Task, TaskStatus
+from ops_core.errors import RunLost
+from ops_core.ports import Lease, Ring, RunStopReason
+from ops_core.runner.run_task import TaskRunner, goal_of
+from ops_core.tests.unit.runner.fakes import FakeAgents, FakeControl, FakeRuns, claimed_task
+
+DEFINITION = AgentDefinition(name="tester")
+
+
+class Bench:
+    """A runner around one agent whose model is scripted and whose tools count."""
+
+    def __init__(
+        self, llm: BaseLlmClient, *, on_unknown: OnUnknown = OnUnknown.ask, limits: Limits | None = None
+    ) -> None:
+        self.llm = llm
+        self.effects: list[str] = []
+        self.runs = FakeRuns()
+        self.rings: list[Ring] = []
+        self.tools = ToolRegistry()
+        self.limits = limits
+        self.before_tool: asyncio.Event | None = None
+
+        async def charge(amount: int) -> str:
+            """Charge an amount."""
+            if self.before_tool is not None:
+                await self.before_tool.wait()
+            self.effects.append(f"charge {amount}")
+            return "charged"
+
+        self.tools.add(charge, on_unknown=on_unknown)
+        self.runner = TaskRunner(
+            runs=self.runs,
+            agents=FakeAgents(DEFINITION),
+            builder=self,  # type: ignore[arg-type]  # only `build` is called
+            announce=self._announce,
+            rng=random.Random(7),
+        )
+
+    def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+        return Agent(
+            planner=ReActPlanner(self.llm), tools=self.tools, journal=journal, definition=digest, limits=self.limits
+        )
+
+    def _announce(self, rings: Sequence[Ring]) -> None:
+        self.rings.extend(rings)
+
+    def control(self, task: Task) -> FakeControl:
+        return FakeControl(Lease(task.id, task.epoch))
+
+
+def charges(amount: int = 5) -> list[ToolCall]:
+    return [ToolCall("c1", "charge", {"amount": amount})]
+
+
+async def test_a_run_that_answers_completes_with_its_answer_and_usage() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Completed)
+    assert outcome.result == {"answer": "done", "output": None}
+    assert (outcome.usage.steps, outcome.usage.tool_calls) == (2, 1)
+    assert [e.type for e in bench.runs.events] == [
+        EventType.llm_completed,
+        EventType.tool_started,
+        EventType.tool_completed,
+        EventType.llm_completed,
+    ]
+
+
+async def test_a_resumed_run_replays_what_is_journaled_and_repeats_nothing() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    bench.runs.events.pop()  # the worker died before it had recorded the last answer
+    bench.llm = second = ScriptedLlm(["done"])
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+    assert bench.effects == ["charge 5"]
+    assert len(second.asked) == 1
+
+
+async def test_without_its_journal_a_resumed_run_would_repeat_the_effect() -> None:
+    """The negative control of the test above."""
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    bench.runs.events.clear()
+    bench.llm = ScriptedLlm([charges(), "done"])
+    await bench.runner.run(task, bench.control(task))
+    assert bench.effects == ["charge 5", "charge 5"]
+
+
+async def test_a_retryable_model_error_is_tried_again_after_a_pause() -> None:
+    bench = Bench(ScriptedLlm([LlmUnavailable("overloaded")]))
+    task = claimed_task(DEFINITION)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.scheduled
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Retry)
+    assert outcome.error.code == "llm_unavailable"
+    assert outcome.error.retryable
+
+
+async def test_the_pause_is_never_shorter_than_the_provider_asked() -> None:
+    bench = Bench(ScriptedLlm([RateLimited("slow down", retry_after_seconds=77.0)]))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Retry)
+    assert outcome.delay_seconds >= 77.0
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt"),
+    [(LlmUnavailable("overloaded"), 3), (BadCredentials("no"), 1)],
+    ids=["attempts used up", "not retryable"],
+)
+async def test_an_error_that_cannot_be_tried_again_fails_the_task(error: AgentkitError, attempt: int) -> None:
+    bench = Bench(ScriptedLlm([error]))
+    task = claimed_task(DEFINITION, attempt=attempt)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == error.code
+
+
+async def test_a_limit_fails_the_task_and_says_which() -> None:
+    bench = Bench(ScriptedLlm([charges(1), charges(2), charges(3)]), limits=Limits(steps=2))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "limit_steps"
+
+
+async def test_an_effect_of_unknown_outcome_waits_for_a_persons_word() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    del bench.runs.events[2:]  # it died between the intent and the result
+    await bench.runner.run(task, bench.control(task))
+    outcome = bench.runs.outcomes[-1]
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == OutcomeUnknown.code
+    assert bench.effects == ["charge 5"]
+
+    bench.runs.round = 2  # a person retries: that is the word
+    bench.llm = ScriptedLlm(["done"])
+    again = claimed_task(DEFINITION, id=task.id, round=2)
+    assert await bench.runner.run(again, bench.control(again)) is TaskStatus.completed
+    assert bench.effects == ["charge 5", "charge 5"]
+
+
+async def test_writes_wait_for_the_database_to_come_back() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    bench.runs.away = 3
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+
+
+async def test_a_run_that_lost_its_lease_while_the_database_was_away_writes_nothing() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    control.reason = RunStopReason.lost
+    bench.runs.away = 10**9
+    with pytest.raises(RunLost):
+        await bench.runner.run(task, control)
+    assert bench.runs.outcomes == []
+
+
+async def test_a_stale_epoch_ends_the_run_without_a_word() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    bench.runs.epoch = 2
+    with pytest.raises(RunLost):
+        await bench.runner.run(task, bench.control(task))
+    assert bench.effects == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "written", "status"),
+    [
+        (RunStopReason.cancel, Canceled, TaskStatus.canceled),
+        (RunStopReason.drain, HandedOver, TaskStatus.queued),
+    ],
+)
+async def test_a_run_stopped_in_a_call_writes_why(reason: RunStopReason, written: type, status: TaskStatus) -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    bench.before_tool = asyncio.Event()
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    running = asyncio.create_task(bench.runner.run(task, control))
+    async with asyncio.timeout(5):
+        while len(bench.runs.events) < 2:  # until the tool's intent stands
+            await asyncio.sleep(0)
+    control.reason = reason
+    running.cancel()
+    assert await running is status
+    assert isinstance(bench.runs.outcomes[0], written)
+    assert bench.effects == []
+
+
+async def test_a_draining_run_stops_before_its_next_call() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    control.reason = RunStopReason.drain
+    assert await bench.runner.run(task, control) is TaskStatus.queued
+    assert bench.rings == [Ring("default")]
+    assert bench.runs.events == []
+
+
+async def test_a_handed_over_task_is_announced() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    control.reason = RunStopReason.drain
+    await bench.runner.run(task, control)
+    assert bench.rings == [Ring("default")]
+
+
+async def test_a_cancellation_nobody_asked_for_is_passed_on() -> None:
+    bench = Bench(ScriptedLlm([charges()]))
+    bench.before_tool = asyncio.Event()
+    task = claimed_task(DEFINITION)
+    running = asyncio.create_task(bench.runner.run(task, bench.control(task)))
+    async with asyncio.timeout(5):
+        while len(bench.runs.events) < 2:
+            await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert bench.runs.outcomes == []
+
+
+async def test_the_deadline_fails_the_task_by_the_databases_clock_alone() -> None:
+    bench = Bench(ScriptedLlm([charges()]))
+    bench.before_tool = asyncio.Event()
+    # This machine's clock is two hours off; what counts is the distance of the two.
+    claimed = datetime.now(UTC) - timedelta(hours=2)
+    task = claimed_task(
+        DEFINITION, timeout_seconds=60.0, claimed_at=claimed, deadline_at=claimed + timedelta(seconds=0.05)
+    )
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "timeout"
+
+
+async def test_a_definition_that_is_gone_fails_the_task_and_says_so() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION, agent_digest="0" * 64)
+    await bench.runner.run(task, bench.control(task))
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert "000000000000" in outcome.error.message
+
+
+async def test_a_fault_in_the_agent_fails_that_task_only() -> None:
+    bench = Bench(ScriptedLlm([ZeroDivisionError("boom")]))
+    task = claimed_task(DEFINITION)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert (outcome.error.code, outcome.error.message) == ("internal", "ZeroDivisionError: boom")
+
+
+def test_the_goal_is_the_text_and_the_rest_of_the_input_follows_as_json() -> None:
+    assert goal_of(claimed_task(DEFINITION, "just this")) == "just this"
+    both = claimed_task(DEFINITION, input={"goal": "sum", "numbers": [1, 2]})
+    assert goal_of(both) == 'sum\n\nInput:\n{\n  "numbers": [\n    1,\n    2\n  ]\n}'
+    none = claimed_task(DEFINITION, input={"topic": "cron"})
+    assert goal_of(none) == '{\n  "topic": "cron"\n}'
+
+
+async def test_the_idempotency_key_stays_the_same_when_a_step_is_tried_again() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]), on_unknown=OnUnknown.retry)
+    task = claimed_task(DEFINITION, id=uuid4())
+    await bench.runner.run(task, bench.control(task))
+    first = bench.runs.events[1].payload["idempotency_key"]
+    assert first == f"{task.id}/1:1/tool/1"
+    del bench.runs.events[2:]
+    bench.runs.round = 2
+    bench.llm = ScriptedLlm(["done"])
+    again = claimed_task(DEFINITION, id=task.id, round=2)
+    await bench.runner.run(again, bench.control(again))
+    assert bench.effects == ["charge 5", "charge 5"]
+    assert {e.payload.get("idempotency_key") for e in bench.runs.events if e.type is EventType.tool_started} == {first}
