@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib.util import find_spec
 
 from agentkit.errors import ConfigurationError
 from agentkit.llm.base import BaseLlmClient
@@ -43,6 +45,24 @@ _LOCAL_URLS = {
 }
 
 
+#: The package of each vendor's SDK and the extra that installs it.
+_SDKS = {
+    Provider.openai: ("openai", "openai"),
+    Provider.anthropic: ("anthropic", "anthropic"),
+    Provider.gemini: ("google.genai", "gemini"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """A model that can be asked: everything its client needs."""
+
+    provider: Provider
+    model: str
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+
+
 def make_llm(
     provider: str | None = None,
     model: str | None = None,
@@ -52,7 +72,47 @@ def make_llm(
     native_tools: bool = True,
     environ: Mapping[str, str] | None = None,
 ) -> BaseLlmClient:
-    """The client for a model. What is left out comes from the environment:
+    """The client for a model; arguments and errors as `choose_model`.
+
+    Args:
+        native_tools: False for a model of an OpenAI-compatible server that has no tool calling of its own.
+    """
+    chosen = choose_model(provider, model, base_url=base_url, api_key=api_key, environ=environ)
+    if chosen.provider is Provider.demo:
+        return DemoLlm.named(chosen.model)
+    # Imported here: each client imports its vendor's SDK when it is made, which is slow and may not be installed.
+    match chosen.provider:
+        case Provider.anthropic:
+            from agentkit.llm.anthropic_messages import AnthropicClient
+
+            return AnthropicClient(chosen.model, api_key=chosen.api_key or "", base_url=chosen.base_url)
+        case Provider.gemini:
+            from agentkit.llm.gemini import GeminiClient
+
+            return GeminiClient(chosen.model, api_key=chosen.api_key or "", base_url=chosen.base_url)
+        case _:
+            from agentkit.llm.openai_chat import OpenAiChatClient
+
+            return OpenAiChatClient(
+                chosen.model,
+                api_key=chosen.api_key,
+                base_url=chosen.base_url,
+                provider=chosen.provider.value,
+                native_tools=native_tools,
+            )
+
+
+def choose_model(
+    provider: str | None = None,
+    model: str | None = None,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> ModelChoice:
+    """Which model that is, without making its client: quick, and nothing is imported.
+
+    What is left out comes from the environment:
 
     - provider: AGENTKIT_LLM_PROVIDER, else the demo model
     - model: AGENTKIT_LLM_MODEL, when the provider comes from there too or is the same
@@ -60,7 +120,6 @@ def make_llm(
     - api_key: the vendor's usual variable; for OpenAI-compatible servers AGENTKIT_LLM_API_KEY, or none
 
     Args:
-        native_tools: False for a model of an OpenAI-compatible server that has no tool calling of its own.
         environ: Read in place of the process's environment.
 
     Raises:
@@ -73,15 +132,34 @@ def make_llm(
         model = model or env.get("AGENTKIT_LLM_MODEL", "").strip() or None
         base_url = base_url or env.get("AGENTKIT_LLM_BASE_URL", "").strip() or None
     if chosen is Provider.demo:
-        return DemoLlm.named(model or "demo")
+        return ModelChoice(chosen, model or "demo")
     if not model:
         raise ConfigurationError(
             f"no model is named for the provider {chosen.value!r}: name one, "
             "or set AGENTKIT_LLM_PROVIDER and AGENTKIT_LLM_MODEL"
         )
+    _require_sdk(chosen)
     if chosen in _KEY_VARIABLES:
-        return _vendor_client(chosen, model, base_url, api_key or _key(chosen, env))
-    return _compatible_client(chosen, model, base_url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None, native_tools)
+        url = base_url or (_OPENROUTER_URL if chosen is Provider.openrouter else None)
+        return ModelChoice(chosen, model, url, api_key or _key(chosen, env))
+    url = base_url or _LOCAL_URLS.get(chosen)
+    if url is None:
+        raise ConfigurationError(
+            f"the provider {chosen.value!r} needs a base URL: pass base_url, or set AGENTKIT_LLM_BASE_URL"
+        )
+    return ModelChoice(chosen, model, url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None)
+
+
+def _require_sdk(provider: Provider) -> None:
+    package, extra = _SDKS.get(provider, _SDKS[Provider.openai])
+    try:
+        found = find_spec(package) is not None
+    except ModuleNotFoundError:  # the parent of a dotted name is missing
+        found = False
+    if not found:
+        raise ConfigurationError(
+            f"the provider {provider.value!r} needs a package that is not installed: pip install 'opspawn[{extra}]'"
+        )
 
 
 def _provider(name: str) -> Provider:
@@ -97,34 +175,3 @@ def _key(provider: Provider, env: Mapping[str, str]) -> str:
     if key is None:
         raise ConfigurationError(f"the provider {provider.value!r} needs a key: set {' or '.join(names)}")
     return key
-
-
-def _vendor_client(provider: Provider, model: str, base_url: str | None, api_key: str) -> BaseLlmClient:
-    # Imported here: each client imports its vendor's SDK when it is made, which is slow and may not be installed.
-    match provider:
-        case Provider.anthropic:
-            from agentkit.llm.anthropic_messages import AnthropicClient
-
-            return AnthropicClient(model, api_key=api_key, base_url=base_url)
-        case Provider.gemini:
-            from agentkit.llm.gemini import GeminiClient
-
-            return GeminiClient(model, api_key=api_key, base_url=base_url)
-        case _:
-            from agentkit.llm.openai_chat import OpenAiChatClient
-
-            url = base_url or (_OPENROUTER_URL if provider is Provider.openrouter else None)
-            return OpenAiChatClient(model, api_key=api_key, base_url=url, provider=provider.value)
-
-
-def _compatible_client(
-    provider: Provider, model: str, base_url: str | None, api_key: str | None, native_tools: bool
-) -> BaseLlmClient:
-    url = base_url or _LOCAL_URLS.get(provider)
-    if url is None:
-        raise ConfigurationError(
-            f"the provider {provider.value!r} needs a base URL: pass base_url, or set AGENTKIT_LLM_BASE_URL"
-        )
-    from agentkit.llm.openai_chat import OpenAiChatClient
-
-    return OpenAiChatClient(model, api_key=api_key, base_url=url, provider=provider.value, native_tools=native_tools)
