@@ -5,6 +5,7 @@ OpsCoreError
 │   ├── MalformedRequest              not JSON, bad UTF-8, too deep                  HTTP 400
 │   ├── PayloadTooLarge               over a limit on bytes or items                 HTTP 413
 │   ├── UnsupportedContentType                                                       HTTP 415
+│   ├── MethodNotAllowed                                                             HTTP 405
 │   ├── InputSchemaMismatch           breaks the agent's input schema
 │   ├── CursorMalformed               not a cursor of ours, or of another query
 │   ├── IdempotencyKeyReused          same key, other body
@@ -76,6 +77,11 @@ class PayloadTooLarge(InvalidInput):
 class UnsupportedContentType(InvalidInput):
     code = "unsupported_content_type"
     title = "The content type is not supported"
+
+
+class MethodNotAllowed(InvalidInput):
+    code = "method_not_allowed"
+    title = "The path does not take this method"
 
 
 class InputSchemaMismatch(InvalidInput):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Collection
 
 from ops_core.domain.task import JsonValue
 from ops_core.errors import FieldProblem
@@ -23,6 +24,25 @@ def json_problem(value: JsonValue, *, max_depth: int, max_bytes: int) -> FieldPr
     if text.count("{") + text.count("[") <= max_depth and "\\u0000" not in text:
         return None
     return _search(value, max_depth)
+
+
+def is_nested_deeper(value: JsonValue, max_depth: int) -> bool:
+    """Whether objects and lists are nested more than `max_depth` levels deep."""
+    level = [value]
+    for _ in range(max_depth):
+        level = [inner for item in level for inner in _children(item)]
+        if not level:
+            return False
+    return any(isinstance(item, dict | list) for item in level)
+
+
+def _children(item: JsonValue) -> Collection[JsonValue]:
+    match item:
+        case dict():
+            return item.values()
+        case list():
+            return item
+    return ()
 
 
 def _search(value: JsonValue, max_depth: int) -> FieldProblem | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -230,7 +230,7 @@ class TaskService:
         await self.get(caller, task_id)
         return await self._tasks.list_events(task_id, after_seq=after_seq, limit=limit)
 
-    async def watch(self, caller: Caller, task_id: UUID, *, after_seq: int) -> AsyncIterator[Event]:
+    async def watch(self, caller: Caller, task_id: UUID, *, after_seq: int) -> AsyncGenerator[Event, None]:
         """The task's events after `after_seq` as they are committed, until it is final and the last one is given.
 
         Close it (`contextlib.aclosing`) when you leave early.

@@ -1,0 +1,78 @@
+"""What a handler has at hand: the services, and what is known of the request before it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel
+
+from ops_core.api.long_wait import Draining
+from ops_core.domain.caller import Caller
+from ops_core.ports import Doorbell, HealthProbe
+from ops_core.services.agents import AgentService
+from ops_core.services.limits import TaskLimits
+from ops_core.services.tasks import TaskService
+
+PREFIX = "/api/v1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServices:
+    """What the HTTP door opens to."""
+
+    tasks: TaskService
+    agents: AgentService
+    health: HealthProbe
+    #: Shown by `/readyz`, not required by it; None where this process rings none.
+    doorbell: Doorbell | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiConfig:
+    """Settings of the HTTP door."""
+
+    limits: TaskLimits
+    max_body_bytes: int = 1_000_000
+    api_key: str | None = None
+    #: Names that `Host` and `Origin` may have; None for any. `gate.LOOPBACK_HOSTS` where no key is asked for.
+    allowed_hosts: frozenset[str] | None = None
+    #: Queue whose tickets `/readyz` asks for to see whether the broker is there.
+    probed_queue: str = "default"
+    ping_seconds: float = 15.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """One request's way in."""
+
+    caller: Caller
+    traceparent: str
+    services: ApiServices
+    config: ApiConfig
+    draining: Draining
+
+    @property
+    def tasks(self) -> TaskService:
+        return self.services.tasks
+
+
+# Async, though it waits for nothing: FastAPI would run a plain function in a thread.
+async def _door(request: Request) -> Door:
+    app = request.app.state
+    return Door(
+        caller=request.state.caller,
+        traceparent=request.state.traceparent,
+        services=app.services,
+        config=app.config,
+        draining=app.draining,
+    )
+
+
+DoorDep = Annotated[Door, Depends(_door)]
+
+
+def reply(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """The model as JSON. Handlers answer with it so that FastAPI does not validate a second time."""
+    return Response(model.model_dump_json(), status, headers, "application/json")

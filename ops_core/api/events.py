@@ -1,0 +1,85 @@
+"""A task's events over HTTP: as a list, or as a stream of server-sent events on the same path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Response
+from starlette.responses import StreamingResponse
+
+from ops_core.api.door import PREFIX, Door, DoorDep, reply
+from ops_core.api.long_wait import with_pings
+from ops_core.api.openapi import answers
+from ops_core.errors import FieldProblem, InvalidInput, Unavailable
+from ops_core.telemetry import LogEvent, get_logger
+from ops_core.wire.events import EVENT_EXAMPLE, SSE_PING, SSE_PREAMBLE, EventPageOut, to_server_sent
+from ops_core.wire.tasks import EventsQueryIn
+
+router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"])
+
+_STREAM = "text/event-stream"
+# A proxy that collects the stream before it passes it on would make it useless.
+_STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+_DOCS = answers(
+    EventPageOut,
+    {"data": [EVENT_EXAMPLE], "next_after": None},
+    "The events; with `Accept: text/event-stream` a stream that ends when the task has finished.",
+    more={204: {"description": "Stream only: the task has finished and you have its last event. Stop reconnecting."}},
+)
+_DOCS[200]["content"][_STREAM] = {
+    "schema": {"type": "string"},
+    "example": "retry: 1000\n\nid: 1\nevent: task.submitted\ndata: {…}\n\n",
+}
+
+
+@router.get("/{task_id}/events", responses=_DOCS)
+async def list_or_stream_events(
+    task_id: UUID,
+    door: DoorDep,
+    query: Annotated[EventsQueryIn, Query()],
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    last_event_id: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", description="Stream only: go on after this `seq`. Comes before `?after=`."),
+    ] = None,
+) -> Response:
+    """A task's events. `Accept: text/event-stream` streams them as they happen; go on with `Last-Event-ID`."""
+    if _STREAM in accept.lower():
+        return await _stream(door, task_id, query.after if last_event_id is None else _seq(last_event_id))
+    events = await door.tasks.events(door.caller, task_id, after_seq=query.after, limit=query.limit)
+    return reply(EventPageOut.from_domain(events, limit=query.limit))
+
+
+async def _stream(door: Door, task_id: UUID, after_seq: int) -> Response:
+    # Asked here, since nothing can be refused once the stream has begun.
+    task = await door.tasks.get(door.caller, task_id)
+    if after_seq < 0:
+        raise _bad_seq()
+    if task.status.is_final and after_seq >= task.seq:
+        return Response(status_code=204, headers=_STREAM_HEADERS)
+    return StreamingResponse(_messages(door, task_id, after_seq), 200, _STREAM_HEADERS, _STREAM)
+
+
+async def _messages(door: Door, task_id: UUID, after_seq: int) -> AsyncIterator[bytes]:
+    yield SSE_PREAMBLE
+    events = door.tasks.watch(door.caller, task_id, after_seq=after_seq)
+    try:
+        async for event in with_pings(events, door.draining, every_seconds=door.config.ping_seconds):
+            yield SSE_PING if event is None else to_server_sent(event)
+    except Unavailable as exc:
+        # The stream ends; its reader connects again after the pause it was told, and goes on where it was.
+        get_logger().warning(LogEvent.request_failed, task_id=str(task_id), error_code=exc.code)
+
+
+def _seq(last_event_id: str) -> int:
+    # More digits than any seq has would be an expensive number to read.
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) <= 18):
+        raise _bad_seq()
+    return int(last_event_id)
+
+
+def _bad_seq() -> InvalidInput:
+    detail = "must be the seq of an event: a whole number from 0 on"
+    return InvalidInput(f"`Last-Event-ID` or `after` {detail}.", problems=[FieldProblem("/after", detail)])

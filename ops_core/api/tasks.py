@@ -1,0 +1,165 @@
+"""Tasks over HTTP."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from ops_core.api.door import PREFIX, Door, DoorDep, reply
+from ops_core.api.long_wait import patience_seconds, unless_interrupted
+from ops_core.api.openapi import answers
+from ops_core.api.strict_json import StrictRoute
+from ops_core.domain.task import RetryFrom, Task
+from ops_core.errors import FieldProblem, InvalidInput
+from ops_core.wire.tasks import (
+    TASK_EXAMPLE,
+    BatchIn,
+    BatchOut,
+    RetryIn,
+    TaskIn,
+    TaskOut,
+    TaskPageOut,
+    TaskQueryIn,
+    TimeoutQueryIn,
+    WaitQueryIn,
+)
+
+router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"], route_class=StrictRoute)
+
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        description="The same key with the same request gives the first task again, and adds nothing.",
+    ),
+]
+Prefer = Annotated[str | None, Header(alias="Prefer", description="`wait=30`: as `?wait=30` (RFC 7240).")]
+_HEADERS = {
+    "Location": {"description": "The task.", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {"description": "`true` when the task was there before.", "schema": {"type": "string"}},
+}
+
+
+@router.post(
+    "",
+    status_code=201,
+    responses=answers(
+        TaskOut,
+        TASK_EXAMPLE,
+        "The task is kept and will run.",
+        status=201,
+        more={
+            200: {
+                "model": TaskOut,
+                "description": "The idempotency key was known: the first task.",
+                "headers": _HEADERS,
+            }
+        },
+    ),
+)
+async def submit_task(
+    body: TaskIn,
+    request: Request,
+    door: DoorDep,
+    query: Annotated[WaitQueryIn, Query()],
+    idempotency_key: IdempotencyKey = None,
+    prefer: Prefer = None,
+) -> Response:
+    """Submit a task."""
+    patience = patience_seconds(query.wait, prefer, longest=door.config.limits.max_wait_seconds)
+    _check_one_key(idempotency_key, body.idempotency_key)
+    submission = body.to_submission(idempotency_key=idempotency_key, traceparent=door.traceparent)
+    submitted = await door.tasks.submit(door.caller, submission)
+    headers = {"Location": f"{PREFIX}/tasks/{submitted.task.id}"}
+    if submitted.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    if query.wait is None and patience:
+        headers["Preference-Applied"] = f"wait={patience:g}"
+    task = await _waited(request, door, submitted.task, patience)
+    return reply(TaskOut.from_domain(task), 200 if submitted.replayed else 201, headers)
+
+
+@router.post(
+    "/batch",
+    status_code=201,
+    responses=answers(
+        BatchOut, {"data": [TASK_EXAMPLE], "replayed": []}, "The tasks, in the order of the request.", status=201
+    ),
+)
+async def submit_batch(body: BatchIn, door: DoorDep, idempotency_key: IdempotencyKey = None) -> Response:
+    """Submit several tasks. All are checked before the first is added.
+
+    `Idempotency-Key` stands for a key of each task that has none of its own: `<key>:<index>`.
+    """
+    submissions = [
+        task.to_submission(
+            idempotency_key=None if idempotency_key is None else f"{idempotency_key}:{index}",
+            traceparent=door.traceparent,
+        )
+        for index, task in enumerate(body.tasks)
+    ]
+    submitted = await door.tasks.submit_batch(door.caller, submissions)
+    return reply(BatchOut.from_domain(submitted), 201)
+
+
+@router.get(
+    "", responses=answers(TaskPageOut, {"data": [TASK_EXAMPLE], "next_cursor": None}, "Some tasks, newest first.")
+)
+async def list_tasks(request: Request, door: DoorDep, query: Annotated[TaskQueryIn, Query()]) -> Response:
+    """List tasks, newest first."""
+    page = await door.tasks.list(door.caller, query.to_filter(), limit=query.limit, cursor=query.cursor)
+    headers = {}
+    if page.next_cursor is not None:
+        same = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+        headers["Link"] = f'<{request.url.path}?{urlencode([*same, ("cursor", page.next_cursor)])}>; rel="next"'
+    return reply(TaskPageOut.from_domain(page), headers=headers)
+
+
+@router.get("/{task_id}", responses=answers(TaskOut, TASK_EXAMPLE, "The task as it stands."))
+async def get_task(
+    task_id: UUID, request: Request, door: DoorDep, query: Annotated[WaitQueryIn, Query()], prefer: Prefer = None
+) -> Response:
+    """Get a task; with `?wait=30`, once it has finished or when the time is over."""
+    patience = patience_seconds(query.wait, prefer, longest=door.config.limits.max_wait_seconds)
+    task = await door.tasks.get(door.caller, task_id)
+    return reply(TaskOut.from_domain(await _waited(request, door, task, patience)))
+
+
+@router.get("/{task_id}/wait", responses=answers(TaskOut, TASK_EXAMPLE, "The task: finished, or as it is by now."))
+async def wait_for_task(
+    task_id: UUID, request: Request, door: DoorDep, query: Annotated[TimeoutQueryIn, Query()]
+) -> Response:
+    """Wait until a task has finished. When the time is over the answer is the task as it is, not an error."""
+    patience = patience_seconds(query.timeout, None, longest=door.config.limits.max_wait_seconds, name="timeout")
+    task = await door.tasks.get(door.caller, task_id)
+    return reply(TaskOut.from_domain(await _waited(request, door, task, patience)))
+
+
+@router.post("/{task_id}/cancel", responses=answers(TaskOut, TASK_EXAMPLE, "Canceled, or asked to stop."))
+async def cancel_task(task_id: UUID, door: DoorDep) -> Response:
+    """Cancel a task. One that runs has `cancel_requested_at` set and stops as soon as its worker hears of it."""
+    return reply(TaskOut.from_domain(await door.tasks.cancel(door.caller, task_id)))
+
+
+@router.post("/{task_id}/retry", responses=answers(TaskOut, TASK_EXAMPLE, "Queued again, in its next round."))
+async def retry_task(task_id: UUID, door: DoorDep, body: RetryIn | None = None) -> Response:
+    """Retry a finished task, from its journal or from scratch."""
+    retry_from = RetryFrom.journal if body is None else body.retry_from
+    return reply(TaskOut.from_domain(await door.tasks.retry(door.caller, task_id, retry_from=retry_from)))
+
+
+def _check_one_key(header: str | None, body: str | None) -> None:
+    if header is not None and body is not None and header != body:
+        detail = "is not the same as the Idempotency-Key header: give one of them"
+        raise InvalidInput(f"`idempotency_key` {detail}.", problems=[FieldProblem("/idempotency_key", detail)])
+
+
+async def _waited(request: Request, door: Door, task: Task, patience: float) -> Task:
+    """The task after waiting for it; as it is when the wait was cut short."""
+    if patience <= 0 or task.status.is_final:
+        return task
+    waiting = door.tasks.wait(door.caller, task.id, timeout_seconds=patience)
+    return await unless_interrupted(request, door.draining, waiting) or task
