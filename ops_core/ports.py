@@ -236,11 +236,27 @@ class Doorbell(Protocol):
         """
 
     async def ready(self, queue: str) -> int:
-        """How many tasks the tickets ready in this queue stand for, at least.
+        """How many tasks the tickets ready in this queue can stand for, at most: each counts as a full one.
+
+        Too high an estimate only waits until the tickets are used up; too low a one would ring for a backlog that
+        has its tickets.
 
         Raises:
             BrokerUnavailable
         """
+
+
+class TicketGate(Protocol):
+    """Says whether this process may take one more ticket off a queue. Called from the broker's consumer threads."""
+
+    def try_enter(self) -> bool:
+        """Keep a place for the ticket that is taken next; False when there is none."""
+
+    def free(self) -> int:
+        """How many places are left now."""
+
+    def on_room(self, wake: Callable[[], None]) -> Callable[[], None]:
+        """Call `wake` (from any thread) whenever the gate opens after it was shut; returns what ends it."""
 
 
 class NudgeKind(StrEnum):

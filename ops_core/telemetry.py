@@ -26,6 +26,7 @@ class LogEvent(StrEnum):
     doorbell_rung = "doorbell.rung"
     ticket_taken = "ticket.taken"
     ticket_given_back = "ticket.given_back"
+    ticket_unreadable = "ticket.unreadable"
     task_submitted = "task.submitted"
     task_claimed = "task.claimed"
     task_ended = "task.ended"

@@ -1,0 +1,87 @@
+"""A task that this process holds: its lease, how sure we are of it, and why it must stop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable
+
+from ops_core.domain.task import Task
+from ops_core.ports import Lease, RunStopReason
+
+#: A lease not renewed for this part of its length may be over by the time a write arrives.
+_SURE_FOR = 2 / 3
+
+#: A stronger reason replaces a weaker one.
+_STRENGTH = {None: 0, RunStopReason.drain: 1, RunStopReason.cancel: 2, RunStopReason.lost: 3}
+
+
+class HeldRun:
+    """One claimed task and its asyncio task (ports.RunControl)."""
+
+    def __init__(self, task: Task, *, claimed_at: float, lease_seconds: float, clock: Callable[[], float]) -> None:
+        self.task = task
+        self.lease = Lease(task.id, task.epoch)
+        #: When the last claim or renewal that succeeded was *sent*, by the monotonic clock. Written by the heartbeat.
+        self.renewed_at = claimed_at
+        self._sure_for = lease_seconds * _SURE_FOR
+        self._clock = clock
+        self._reason: RunStopReason | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._interrupted = False
+
+    @property
+    def stop_reason(self) -> RunStopReason | None:
+        return RunStopReason.lost if self.is_late() else self._reason
+
+    def is_late(self) -> bool:
+        """Nothing was heard of the lease for so long that it may be over."""
+        return self._clock() - self.renewed_at > self._sure_for
+
+    def stop(self, reason: RunStopReason) -> None:
+        """Have the run stop at its next step. A weaker reason than the one it has changes nothing."""
+        if _STRENGTH[reason] > _STRENGTH[self._reason]:
+            self._reason = reason
+
+    def interrupt(self, reason: RunStopReason) -> bool:
+        """Stop it now: cancel its asyncio task, once, so that what it writes then is left in peace; False later."""
+        self.stop(reason)
+        if self._running is None or self._interrupted:
+            return False
+        self._interrupted = True
+        return self._running.cancel()
+
+    def begin(self) -> None:
+        """Called within the asyncio task. One cancelled before its first step would never run, and write nothing."""
+        self._running = asyncio.current_task()
+        if self._reason in (RunStopReason.cancel, RunStopReason.lost):
+            self.interrupt(self._reason)
+
+
+class HeldRuns:
+    """What this process holds. The event loop writes, the heartbeat's thread reads.
+
+    Keyed by lease: a task lost and claimed again may be held twice while the first run unwinds.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[Lease, HeldRun] = {}
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def add(self, runs: Iterable[HeldRun]) -> None:
+        with self._lock:
+            self._runs.update((run.lease, run) for run in runs)
+
+    def remove(self, run: HeldRun) -> None:
+        with self._lock:
+            self._runs.pop(run.lease, None)
+
+    def get(self, lease: Lease) -> HeldRun | None:
+        return self._runs.get(lease)
+
+    def all(self) -> list[HeldRun]:
+        with self._lock:
+            return list(self._runs.values())
