@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
+from itertools import zip_longest
 
 from agentkit.decisions import Answer, CallTools, Correct, Decision
 from agentkit.journal import fingerprint
@@ -116,8 +117,8 @@ def _newlines(text: str) -> str:
 def _sections(text: str) -> Iterator[tuple[str, str, int]]:
     """Each label in lower case, the text that belongs to it, and where that text begins."""
     matches = list(_LABEL.finditer(text))
-    ends = [match.start() for match in matches[1:]] + [len(text)]
-    for match, end in zip(matches, ends, strict=True):
+    for match, following in zip_longest(matches, matches[1:]):
+        end = following.start() if following else len(text)
         yield match.group(1).lower(), text[match.end() : end].strip(), match.end()
 
 
