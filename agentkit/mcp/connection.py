@@ -231,7 +231,7 @@ class McpConnection:
 
     def _begin(self) -> Client:
         if self._client is None or self.end_reason is not None:
-            raise ToolFailed(f"{self._named()} is not available: it {self.end_reason or 'is still starting'}")
+            raise ToolFailed(f"{self._named()} is not available: {self.end_reason or 'still starting'}")
         self._in_flight += 1
         return self._client
 
@@ -248,7 +248,7 @@ class McpConnection:
             logger.debug("mcp server %s: a call failed", self.server.name, exc_info=error)
         elif error.code == CONNECTION_CLOSED or error.message == _SESSION_ENDED:
             self.retire(_reason(error))
-            return ToolFailed(f"{self._named()} failed during the call: it {self.end_reason}")
+            return ToolFailed(f"{self._named()} failed during the call: {self.end_reason}")
         return ToolFailed(f"{self._named()} failed the call: {_reason(error)}")
 
     def _named(self) -> str:

@@ -124,7 +124,7 @@ class McpConnections:
         connection = slot.connection
         await connection.settled()
         if not connection.is_open:
-            raise ToolFailed(f"the MCP server {server!r} is not available: it {connection.end_reason}")
+            raise ToolFailed(f"the MCP server {server!r} is not available: {connection.end_reason}")
         self._note_open(slot)
         return connection
 
@@ -139,7 +139,7 @@ class McpConnections:
         wait_seconds = slot.retry_at - time.monotonic()
         if wait_seconds > 0:
             raise ToolFailed(
-                f"the MCP server {slot.server.name!r} is not available: it {slot.last_error}; "
+                f"the MCP server {slot.server.name!r} is not available: {slot.last_error}; "
                 f"it is tried again in {wait_seconds:.1f} s"
             )
 
@@ -170,7 +170,7 @@ class McpConnections:
         is_new_outage = slot.last_error is None
         slot.last_error = connection.end_reason
         level = logging.WARNING if is_new_outage else logging.DEBUG
-        logger.log(level, "mcp server %s is not available: it %s", slot.server.name, slot.last_error)
+        logger.log(level, "mcp server %s is not available: %s", slot.server.name, slot.last_error)
 
 
 @dataclass(slots=True)
