@@ -20,6 +20,17 @@ _LENGTH = 500
 #: Bits of a whole number on the way; 4,096 bits are 1,233 digits.
 _BITS = 4_096
 
+#: Digits to round to, before or after the point.
+_ROUND_DIGITS = 300
+
+
+def _round(number: Number, digits: int = 0) -> Number:
+    # Python works out 10 ** digits, which has no bound of its own.
+    if abs(digits) > _ROUND_DIGITS:
+        raise OverflowError
+    return round(number, digits) if digits else round(number)
+
+
 _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -31,7 +42,7 @@ _BINARY: dict[type[ast.operator], Callable[[Number, Number], Number]] = {
 _UNARY: dict[type[ast.unaryop], Callable[[Number], Number]] = {ast.UAdd: operator.pos, ast.USub: operator.neg}
 _FUNCTIONS: dict[str, Callable[..., Number]] = {
     "sqrt": math.sqrt,
-    "round": round,
+    "round": _round,
     "min": min,
     "max": max,
     "abs": abs,

@@ -34,7 +34,7 @@ def make_clock(now: Callable[[], datetime]) -> FunctionTool[..., str]:
             return _written(now().astimezone(zone))
         source = _zone(from_timezone or "UTC")
         moment = _moment(time, source, now().astimezone(source))
-        return f"{_written(moment)} is {_written(moment.astimezone(zone))}"
+        return f"{_written(moment)} is {_written(_converted(moment, zone))}"
 
     return clock
 
@@ -68,6 +68,13 @@ def _moment(text: str, zone: ZoneInfo, today: datetime) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 
+def _converted(moment: datetime, zone: ZoneInfo) -> datetime:
+    try:
+        return moment.astimezone(zone)
+    except OverflowError as error:
+        raise BadToolArguments(f"{moment.isoformat()} is not a time that can be converted.") from error
+
+
 def _written(moment: datetime) -> str:
-    zone = moment.tzinfo.key if isinstance(moment.tzinfo, ZoneInfo) else "UTC offset"
-    return f"{moment:%A %Y-%m-%d %H:%M:%S} {zone} (UTC{moment:%z})"
+    zone = f" {moment.tzinfo.key}" if isinstance(moment.tzinfo, ZoneInfo) else ""
+    return f"{moment:%A %Y-%m-%d %H:%M:%S}{zone} (UTC{moment:%z})"
