@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
 from agentkit.llm.anthropic_format import PROVIDER, read_message, write_messages, write_tools
@@ -15,7 +15,6 @@ from agentkit.transcript import JsonObject, Message, without_system
 
 if TYPE_CHECKING:
     import anthropic
-    from anthropic.types import MessageParam
 
 _LONGEST_CALL_ID = 64
 
@@ -44,16 +43,17 @@ class AnthropicClient(BaseLlmClient):
         names = tool_names(messages, tools)
         ids = call_ids(messages, longest=_LONGEST_CALL_ID)
         system, turns = without_system(messages)
-        extra_body: JsonObject = {"system": system} if system.strip() else {}
+        request: JsonObject = {"messages": write_messages(turns, names, ids)}
+        if system.strip():
+            request["system"] = system
         if tools:
-            extra_body["tools"] = write_tools(tools, names)
-        body = await self._ask(write_messages(turns, names, ids), extra_body, timeout_seconds)
-        return read_message(self.model, names, body)
+            request["tools"] = write_tools(tools, names)
+        return read_message(self.model, names, await self._ask(request, timeout_seconds))
 
     async def aclose(self) -> None:
         await self._sdk.close()
 
-    async def _ask(self, messages: list[JsonObject], extra_body: JsonObject, timeout_seconds: float) -> bytes:
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
         import anthropic
 
         from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
@@ -64,9 +64,9 @@ class AnthropicClient(BaseLlmClient):
                     reply = await self._sdk.messages.with_raw_response.create(
                         model=self.model,
                         max_tokens=self._max_output_tokens,
-                        # The SDK's types are a union of TypedDicts; ours are built as plain JSON.
-                        messages=cast("Iterable[MessageParam]", messages),
-                        extra_body=extra_body,
+                        # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
+                        messages=[],
+                        extra_body=request,
                         timeout=timeout_seconds,
                     )
                     return await reply.read()
@@ -82,7 +82,8 @@ def _connect(api_key: str, base_url: str | None) -> tuple[str, anthropic.AsyncAn
         raise ConfigurationError(
             "the model provider 'anthropic' needs the package anthropic: pip install 'opspawn[anthropic]'"
         ) from exc
-    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+    from agentkit.llm.vendor_connections import bounded_http_client
+    from agentkit.llm.vendor_http import checked_base_url, checked_key
 
     key = checked_key(PROVIDER, api_key)
     sdk = anthropic.AsyncAnthropic(

@@ -95,7 +95,8 @@ def _connect(api_key: str, base_url: str | None, api_version: str) -> tuple[str,
         raise ConfigurationError(
             "the model provider 'gemini' needs the package google-genai: pip install 'opspawn[gemini]'"
         ) from exc
-    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+    from agentkit.llm.vendor_connections import bounded_http_client
+    from agentkit.llm.vendor_http import checked_base_url, checked_key
 
     key = checked_key(PROVIDER, api_key)
     http = bounded_http_client()

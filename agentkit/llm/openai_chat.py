@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
 from agentkit.llm.base import BaseLlmClient, LlmResponse
@@ -15,7 +15,6 @@ from agentkit.transcript import JsonObject, Message
 
 if TYPE_CHECKING:
     import openai
-    from openai.types.chat import ChatCompletionMessageParam
 
 OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
 
@@ -56,12 +55,10 @@ class OpenAiChatClient(BaseLlmClient):
     ) -> LlmResponse:
         names = tool_names(messages, tools)
         ids = call_ids(messages, longest=_LONGEST_OPENAI_CALL_ID) if self.provider == "openai" else None
-        body = await self._ask(
-            write_messages(self.provider, messages, names, ids),
-            self._limit() | ({"tools": write_tools(tools, names)} if tools else {}),
-            timeout_seconds,
-        )
-        return read_completion(self.provider, self.model, names, body)
+        request: JsonObject = {"messages": write_messages(self.provider, messages, names, ids)} | self._limit()
+        if tools:
+            request["tools"] = write_tools(tools, names)
+        return read_completion(self.provider, self.model, names, await self._ask(request, timeout_seconds))
 
     async def aclose(self) -> None:
         await self._sdk.close()
@@ -73,7 +70,7 @@ class OpenAiChatClient(BaseLlmClient):
         parameter = "max_completion_tokens" if self.provider == "openai" else "max_tokens"
         return {parameter: self._max_output_tokens}
 
-    async def _ask(self, messages: list[JsonObject], extra_body: JsonObject, timeout_seconds: float) -> bytes:
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
         import openai
 
         from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
@@ -83,9 +80,9 @@ class OpenAiChatClient(BaseLlmClient):
                 async with time_limit(self.provider, timeout_seconds):
                     reply = await self._sdk.chat.completions.with_raw_response.create(
                         model=self.model,
-                        # The SDK's types are one TypedDict per role; ours are built as plain JSON.
-                        messages=cast("Iterable[ChatCompletionMessageParam]", messages),
-                        extra_body=extra_body,
+                        # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
+                        messages=[],
+                        extra_body=request,
                         timeout=timeout_seconds,
                     )
                     return reply.http_response.content
@@ -103,7 +100,8 @@ def _connect(
         raise ConfigurationError(
             f"the model provider {provider!r} needs the package openai: pip install 'opspawn[openai]'"
         ) from exc
-    from agentkit.llm.vendor_http import bounded_http_client, checked_base_url, checked_key
+    from agentkit.llm.vendor_connections import bounded_http_client
+    from agentkit.llm.vendor_http import checked_base_url, checked_key
 
     if api_key is None and base_url is None:
         raise ConfigurationError(f"the model provider {provider!r} needs an API key")

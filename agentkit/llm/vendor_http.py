@@ -1,4 +1,4 @@
-"""The HTTP connections under a vendor's SDK, bounded, and the guards around every call through them."""
+"""The guards around every call through a vendor's SDK: what goes in, how long it lasts, which errors come out."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import httpx2
 
-from agentkit.errors import ConfigurationError, LlmError, LlmRequestInvalid, LlmTimeout, LlmUnavailable, MalformedReply
-
-#: No model writes this much; an endpoint that does would fill the memory of the process.
-LARGEST_REPLY_BYTES = 32 * 1024 * 1024
-#: One connection per call in flight. An agent host holds thousands of agents, so the SDKs' 1,000 are too few, and
-#: their 100 kept alive would make most calls of a busy host start with a TLS handshake.
-_LIMITS = httpx2.Limits(max_connections=10_000, max_keepalive_connections=1_000, keepalive_expiry=30.0)
-
-
-def bounded_http_client() -> httpx2.AsyncClient:
-    """A client that reads at most `LARGEST_REPLY_BYTES` of a reply and follows no redirect.
-
-    A model endpoint that redirects is a base URL mistyped: the POST would arrive as a GET, without its key.
-    """
-    return httpx2.AsyncClient(limits=_LIMITS, follow_redirects=False, event_hooks={"response": [_bound]})
+from agentkit.errors import ConfigurationError, LlmError, LlmRequestInvalid, LlmTimeout, LlmUnavailable
 
 
 def checked_key(provider: str, api_key: str) -> str:
@@ -115,28 +101,6 @@ def without_key(error: LlmError, key: str | None) -> LlmError:
 def cause_without_key(cause: BaseException, key: str | None) -> BaseException | None:
     """The cause to show beneath the error; none where it would show the key."""
     return None if key and key in str(cause) else cause
-
-
-async def _bound(response: httpx2.Response) -> None:
-    """Called when the headers are there and the body is not yet read."""
-    assert isinstance(response.stream, httpx2.AsyncByteStream)  # an async client has no other
-    response.stream = _BoundedStream(response.stream)
-
-
-class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
-        self._inner = inner
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = LARGEST_REPLY_BYTES
-        async for chunk in self._inner:
-            left -= len(chunk)
-            if left < 0:
-                raise MalformedReply(f"the reply is longer than {LARGEST_REPLY_BYTES} bytes")
-            yield chunk
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
 
 
 def _without_password(url: httpx2.URL) -> str:

@@ -1,0 +1,91 @@
+"""The HTTP connections under a vendor's SDK: enough of them for thousands of calls at once, each reply bounded."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+
+from agentkit.errors import MalformedReply
+
+#: No model writes this much; an endpoint that does would fill the memory of the process.
+LARGEST_REPLY_BYTES = 32 * 1024 * 1024
+#: A pool looks at each of its connections before and after each request. With a thousand in flight that took three
+#: quarters of a call's cost; in pools of this size it is not felt.
+_CALLS_PER_POOL = 64
+#: The bound on calls in flight is the number of agents a process holds; this only stops what has run away.
+_MOST_POOLS = 256
+
+
+def bounded_http_client() -> httpx2.AsyncClient:
+    """A client for an SDK: at most `LARGEST_REPLY_BYTES` of a reply are read, and no redirect is followed.
+
+    A model endpoint that redirects is a base URL mistyped: the POST would arrive as a GET, without its key.
+    """
+    return _PooledClient()
+
+
+class _PooledClient(httpx2.AsyncClient):
+    """Sends each request through the first of its pools that has room, and adds pools as calls pile up."""
+
+    def __init__(self) -> None:
+        self._options: dict[str, Any] = {
+            # Loading the certificates is most of the cost of a client, so all pools share them.
+            "verify": httpx2.create_ssl_context(),
+            "follow_redirects": False,
+        }
+        super().__init__(**self._options)
+        self._pools: list[_Pool] = []
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        pool = self._pool_with_room()
+        pool.in_flight += 1
+        try:
+            return await pool.client.send(request, **options)
+        finally:
+            pool.in_flight -= 1
+
+    async def aclose(self) -> None:
+        for pool in self._pools:
+            await pool.client.aclose()
+        await super().aclose()
+
+    def _pool_with_room(self) -> _Pool:
+        for pool in self._pools:
+            if pool.in_flight < _CALLS_PER_POOL:
+                return pool
+        if len(self._pools) < _MOST_POOLS:
+            self._pools.append(_Pool(self._options))
+            return self._pools[-1]
+        return min(self._pools, key=lambda pool: pool.in_flight)
+
+
+class _Pool:
+    def __init__(self, options: dict[str, Any]) -> None:
+        self.in_flight = 0
+        # All kept alive: with fewer, a busy host would start most calls with a TLS handshake.
+        limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_CALLS_PER_POOL, keepalive_expiry=30.0)
+        self.client = httpx2.AsyncClient(limits=limits, event_hooks={"response": [_bound]}, **options)
+
+
+async def _bound(response: httpx2.Response) -> None:
+    """Called when the headers are there and the body is not yet read."""
+    assert isinstance(response.stream, httpx2.AsyncByteStream)  # an async client has no other
+    response.stream = _BoundedStream(response.stream)
+
+
+class _BoundedStream(httpx2.AsyncByteStream):
+    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+        self._inner = inner
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        left = LARGEST_REPLY_BYTES
+        async for chunk in self._inner:
+            left -= len(chunk)
+            if left < 0:
+                raise MalformedReply(f"the reply is longer than {LARGEST_REPLY_BYTES} bytes")
+            yield chunk
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
