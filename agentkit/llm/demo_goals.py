@@ -20,6 +20,8 @@ from agentkit.llm.demo_text import words
 from agentkit.llm.demo_tools import OfferedTools
 from agentkit.tools.units import UNITS
 
+#: Characters of a goal that are read; the patterns below look at each place more than once.
+_LENGTH = 2_000
 #: Parts of one goal that are worked on.
 _PARTS = 8
 _SPLIT = re.compile(
@@ -71,7 +73,7 @@ _OPERATIONS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
 
 def parts_of(goal: str) -> list[str]:
     """The sentences and questions of a goal, without courtesies."""
-    parts = (_COURTESY.sub("", part.strip(), count=1).strip(" ,.:!") for part in _SPLIT.split(goal))
+    parts = (_COURTESY.sub("", part.strip(), count=1).strip(" ,.:!") for part in _SPLIT.split(goal[:_LENGTH]))
     return [part for part in parts if part][:_PARTS]
 
 

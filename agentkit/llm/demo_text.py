@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 #: A document up to this long is quoted whole.
 _WHOLE_LENGTH = 700
 _PASSAGES = 3
+#: Places that look like JSON and are not, after which a search result is given up on.
+_BROKEN_JSON = 100
 _FILLERS = frozenset(
     re.findall(
         r"\w+",
@@ -70,12 +72,15 @@ def _stem(word: str) -> str:
 
 def _objects(content: str) -> Iterator[dict[str, object]]:
     """Every JSON object in the text, also several in a row and those in arrays or other objects."""
-    decoder, at = json.JSONDecoder(), 0
-    while (start := min((i for i in (content.find("{", at), content.find("[", at)) if i >= 0), default=-1)) >= 0:
+    decoder, at, failures = json.JSONDecoder(), 0, 0
+    while (
+        failures < _BROKEN_JSON
+        and (start := min((i for i in (content.find("{", at), content.find("[", at)) if i >= 0), default=-1)) >= 0
+    ):
         try:
             value, at = decoder.raw_decode(content, start)
         except (ValueError, RecursionError):
-            at = start + 1
+            at, failures = start + 1, failures + 1
             continue
         yield from _objects_in(value)
 

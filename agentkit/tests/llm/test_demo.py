@@ -20,6 +20,7 @@ from agentkit import (
     Finished,
     LlmResponse,
     LlmTimeout,
+    Message,
     ReActPlanner,
     RunReport,
     SystemMessage,
@@ -208,13 +209,17 @@ async def test_the_handbook_is_reached_through_the_proxy_tool_when_that_is_what_
 
 async def test_a_later_goal_of_the_same_conversation_is_the_one_worked_on() -> None:
     llm = DemoLlm()
-    said = [UserMessage("What is 1+1?"), UserMessage("Your last answer was empty."), UserMessage("What is 2+2?")]
+    said: list[Message] = [
+        UserMessage("What is 1+1?"),
+        UserMessage("Your last answer was empty."),
+        UserMessage("What is 2+2?"),
+    ]
     response = await llm.complete(said, tools=[calculator.spec], timeout_seconds=1)
     assert [call.arguments for call in response.message.tool_calls] == [{"expression": "2+2"}]
 
 
 async def test_the_same_conversation_gets_the_same_answer_and_usage() -> None:
-    messages = [SystemMessage("x"), UserMessage("What is 6*7 and what is 2+2?")]
+    messages: list[Message] = [SystemMessage("x"), UserMessage("What is 6*7 and what is 2+2?")]
     first, again = [await DemoLlm().complete(messages, tools=[calculator.spec], timeout_seconds=1) for _ in range(2)]
     assert first == again
     assert first.usage.input_tokens > 0
@@ -257,6 +262,17 @@ def test_the_name_carries_options() -> None:
     for wrong in ("gpt", "demo:fast", "demo2"):
         with pytest.raises(ConfigurationError, match="use demo, demo:slow"):
             DemoLlm.named(wrong)
+
+
+async def test_a_search_result_that_is_rubbish_is_nothing_found() -> None:
+    @tool(name="demo.search", side_effect=False)
+    async def rubbish(query: str) -> str:
+        return "[{" * 30_000
+
+    started = time.monotonic()
+    answer, _ = await answer_to("Look up the refund policy", tools=[rubbish, read])
+    assert answer.startswith("The handbook has nothing about")
+    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
