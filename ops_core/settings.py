@@ -290,7 +290,7 @@ def child_environment(flags: Mapping[str, object]) -> dict[str, str]:
     return {**os.environ, **given}
 
 
-def refuse_open_door(settings: Settings) -> None:
+def require_safe_address(settings: Settings) -> None:
     """Raises:
     ConfigurationInvalid: others than this machine could reach the servers, and no key protects them.
     """
@@ -300,17 +300,6 @@ def refuse_open_door(settings: Settings) -> None:
         f"the address {settings.host} can be reached from other machines and no API key is set: "
         f"set {variable_of('api_key')}, or listen on 127.0.0.1"
     )
-
-
-def refuse_private_queue(settings: Settings, command: str) -> None:
-    """Raises:
-    ConfigurationInvalid: the queue lives in one process, and this one would be alone with it.
-    """
-    if settings.broker_url == "memory://":
-        raise ConfigurationInvalid(
-            f"`ops-core {command}` shares its queue with other processes and {variable_of('broker_url')} is memory://: "
-            "set it to amqp://user:password@host/vhost, or run everything in one process with `ops-core up`"
-        )
 
 
 def _sources(
