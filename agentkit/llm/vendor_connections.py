@@ -51,6 +51,9 @@ class _PooledClient(httpx2.AsyncClient):
             await pool.client.aclose()
         await super().aclose()
 
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
     def _pool_with_room(self) -> _Pool:
         for pool in self._pools:
             if pool.in_flight < _CALLS_PER_POOL:

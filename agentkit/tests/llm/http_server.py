@@ -47,6 +47,8 @@ class HttpServer:
         self._port = port
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
+        #: Connections made so far.
+        self.accepted = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, backlog=4096)
@@ -71,6 +73,7 @@ class HttpServer:
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self.accepted += 1
         try:
             while (request := await _read(reader)) is not None:
                 if not await self._respond(await self._answer(request), reader, writer):
