@@ -68,6 +68,13 @@ class TaskStore(Protocol):
             IdempotencyKeyReused: the key is known with another request hash.
         """
 
+    async def find_submitted(self, namespace: str, idempotency_key: str, *, request_hash: str) -> Task | None:
+        """The task that was added with this key and this request hash; None when there is none, or with another hash.
+
+        Asked only when a request is refused that may have been accepted before: `run_at` has passed by now, or the
+        agent has changed. A repeated request must find its task all the same.
+        """
+
     async def get_task(self, namespace: str, task_id: UUID) -> Task | None: ...
 
     async def list_tasks(self, query: TaskQuery) -> Sequence[Task]: ...

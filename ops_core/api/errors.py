@@ -111,10 +111,8 @@ def _http(request: Request, exc: Exception) -> tuple[OpsCoreError, Mapping[str, 
                 f"There is nothing at {request.url.path}. The API is under /api/v1, described at /docs."
             ), {}
         case 405:
-            allowed = headers.get("Allow", "")
-            return MethodNotAllowed(
-                f"{request.method} is not possible here; {allowed or 'another method'} is."
-            ), headers
+            allowed = ", ".join(_allowed_methods(request))
+            return MethodNotAllowed(f"{request.method} is not possible here. Possible: {allowed}."), {"Allow": allowed}
         case 413:
             return errors.PayloadTooLarge("The request body is too large."), headers
         case status if status < 500:

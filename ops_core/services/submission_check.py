@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.caller import Caller
-from ops_core.domain.task import NewTask, TaskKind
+from ops_core.domain.task import NewTask, Task, TaskKind
 from ops_core.domain.uuid7 import Uuid7Source
 from ops_core.errors import (
     AgentNotFound,
@@ -17,9 +17,10 @@ from ops_core.errors import (
     ModelNotConfigured,
     OpsCoreError,
 )
-from ops_core.ports import AgentStore
+from ops_core.ports import AgentStore, TaskStore
 from ops_core.services.agents import RecentAgents, agent_not_found
 from ops_core.services.input_schema import InputSchemas
+from ops_core.services.json_shape import is_nested_deeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.submission import Submission, field_problems, request_hash
 
@@ -30,11 +31,13 @@ class SubmissionCheck:
     def __init__(
         self,
         *,
+        tasks: TaskStore,
         agents: AgentStore,
         limits: TaskLimits,
         model_check: Callable[[AgentDefinition], str | None],
         clock: Callable[[], datetime],
     ) -> None:
+        self._tasks = tasks
         self._agents = agents
         self._recent = RecentAgents(agents)
         self._limits = limits
@@ -43,10 +46,42 @@ class SubmissionCheck:
         self._schemas = InputSchemas()
         self._ids = Uuid7Source()
 
-    async def checked(self, caller: Caller, submission: Submission) -> NewTask:
-        """Raises:
-        InvalidInput, AgentNotFound, InputSchemaMismatch, ModelNotConfigured.
+    async def admitted(self, caller: Caller, submission: Submission) -> NewTask | Task:
+        """The task to add; or the one that was added before, when this request would be refused by now.
+
+        Raises:
+            InvalidInput, AgentNotFound, InputSchemaMismatch, ModelNotConfigured.
         """
+        try:
+            return await self._checked(caller, submission)
+        except (InvalidInput, AgentNotFound):
+            # Its `run_at` may have passed, or its agent changed, since the first answer to it was lost.
+            first = await self._first_with_key(caller, submission)
+            if first is None:
+                raise
+            return first
+
+    async def all_admitted(self, caller: Caller, submissions: Sequence[Submission]) -> list[NewTask | Task]:
+        """Raises:
+        OpsCoreError: as `admitted`, for all of them together, with pointers that begin with /tasks/<index>.
+        """
+        found: list[NewTask | Task] = []
+        errors: dict[int, OpsCoreError] = {}
+        first_with_key: dict[str, int] = {}
+        for index, submission in enumerate(submissions):
+            key = submission.idempotency_key
+            try:
+                if key is not None and first_with_key.setdefault(key, index) != index:
+                    detail = f"is the same as that of /tasks/{first_with_key[key]}"
+                    raise _refusal(InvalidInput, [FieldProblem("/idempotency_key", detail)])
+                found.append(await self.admitted(caller, submission))
+            except (InvalidInput, AgentNotFound) as exc:
+                errors[index] = exc
+        if errors:
+            raise combined(errors)
+        return found
+
+    async def _checked(self, caller: Caller, submission: Submission) -> NewTask:
         if problems := field_problems(submission, limits=self._limits, now=self._clock()):
             raise _refusal(InvalidInput, problems)
         agent = await self._recent.get(caller.namespace, submission.agent)
@@ -58,25 +93,12 @@ class SubmissionCheck:
             raise ModelNotConfigured(detail, problems=[FieldProblem("/agent", detail)])
         return self._new_task(caller, submission, agent)
 
-    async def all_checked(self, caller: Caller, submissions: Sequence[Submission]) -> list[NewTask]:
-        """Raises:
-        OpsCoreError: as `checked`, for all of them together, with pointers that begin with /tasks/<index>.
-        """
-        news: list[NewTask] = []
-        errors: dict[int, OpsCoreError] = {}
-        first_with_key: dict[str, int] = {}
-        for index, submission in enumerate(submissions):
-            key = submission.idempotency_key
-            try:
-                if key is not None and first_with_key.setdefault(key, index) != index:
-                    detail = f"is the same as that of /tasks/{first_with_key[key]}"
-                    raise _refusal(InvalidInput, [FieldProblem("/idempotency_key", detail)])
-                news.append(await self.checked(caller, submission))
-            except (InvalidInput, AgentNotFound) as exc:
-                errors[index] = exc
-        if errors:
-            raise combined(errors)
-        return news
+    async def _first_with_key(self, caller: Caller, submission: Submission) -> Task | None:
+        key = submission.idempotency_key
+        can_be_known = key is not None and key.isascii() and key.isprintable()
+        if key is None or not can_be_known or is_nested_deeper(submission.effective_input, self._limits.max_json_depth):
+            return None
+        return await self._tasks.find_submitted(caller.namespace, key, request_hash=request_hash(submission))
 
     def _schema_problems(self, agent: Agent, submission: Submission) -> list[FieldProblem]:
         found = self._schemas.problems(agent, submission.effective_input)

@@ -13,7 +13,7 @@ from uuid import UUID
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.caller import Caller
 from ops_core.domain.event import Event
-from ops_core.domain.task import RetryFrom, Task, TaskStatus
+from ops_core.domain.task import NewTask, RetryFrom, Task, TaskStatus
 from ops_core.errors import (
     FieldProblem,
     IdempotencyKeyReused,
@@ -92,7 +92,7 @@ class TaskService:
         self._relay = relay
         self._nudges = nudges
         self._limits = limits
-        self._check = SubmissionCheck(agents=agents, limits=limits, model_check=model_check, clock=clock)
+        self._check = SubmissionCheck(tasks=tasks, agents=agents, limits=limits, model_check=model_check, clock=clock)
         self._watch = TaskWatch(nudges)
         self._log = get_logger()
 
@@ -103,8 +103,7 @@ class TaskService:
             InvalidInput: what is wrong is in its problems. AgentNotFound, InputSchemaMismatch, ModelNotConfigured,
             IdempotencyKeyReused.
         """
-        new = await self._check.checked(caller, submission)
-        added = await self._tasks.add_task(new)
+        added = await self._added(await self._check.admitted(caller, submission))
         self._announce([added])
         return Submitted(added.task, added.replayed)
 
@@ -120,12 +119,17 @@ class TaskService:
         if not submissions:
             detail = "must hold at least one task"
             raise InvalidInput(f"`tasks` {detail}.", problems=[FieldProblem("/tasks", detail)])
-        news = await self._check.all_checked(caller, submissions)
-        outcomes = await asyncio.gather(*(self._tasks.add_task(new) for new in news), return_exceptions=True)
+        admitted = await self._check.all_admitted(caller, submissions)
+        outcomes = await asyncio.gather(*map(self._added, admitted), return_exceptions=True)
         added = [outcome for outcome in outcomes if isinstance(outcome, Added)]
         self._announce(added)
         _raise_failed(outcomes, len(added))
         return [Submitted(one.task, one.replayed) for one in added]
+
+    async def _added(self, admitted: NewTask | Task) -> Added:
+        if isinstance(admitted, Task):
+            return Added(admitted, replayed=True, ring=None)
+        return await self._tasks.add_task(admitted)
 
     def _announce(self, added: Sequence[Added]) -> None:
         self._relay.announce([one.ring for one in added if one.ring is not None])

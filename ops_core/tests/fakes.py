@@ -115,6 +115,13 @@ class FakeStore:
         ring = None if due_later else Ring(new.queue, 1, new.id, new.traceparent)
         return Added(task, replayed=False, ring=ring)
 
+    async def find_submitted(self, namespace: str, idempotency_key: str, *, request_hash: str) -> Task | None:
+        await self._answer()
+        for task in self.tasks.values():
+            if (task.namespace, task.idempotency_key) == (namespace, idempotency_key):
+                return task if self._hashes[task.id] == request_hash else None
+        return None
+
     async def get_task(self, namespace: str, task_id: UUID) -> Task | None:
         await self._answer()
         self.reads += 1
