@@ -30,7 +30,7 @@ class ApiKeyAuthentication:
                 "This server wants an API key: send metadata `authorization: Bearer <key>` or `x-api-key: <key>`."
             )
         if not hmac.compare_digest(key.encode(), self._api_key):
-            raise Unauthenticated("The API key is not valid.")
+            raise Unauthenticated("The API key is not the one this server was started with (OPS_CORE_API_KEY).")
         return Caller(subject="api-key")
 
 

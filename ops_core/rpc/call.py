@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -16,7 +18,7 @@ from ops_core.services.submission import is_traceparent
 ServicerContext: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 REQUEST_ID_KEY = "x-request-id"
-_MAX_REQUEST_ID_CHARS = 128
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +26,8 @@ class Call:
     """One authenticated call."""
 
     caller: Caller
-    #: W3C trace context the client sent; None when it sent none that can be used.
-    traceparent: str | None
+    #: W3C trace context: the client's, or the root of a new trace.
+    traceparent: str
     context: ServicerContext
 
     def seconds_left(self) -> float | None:
@@ -33,19 +35,23 @@ class Call:
         return self.context.time_remaining()
 
 
-def request_id_from(metadata: Metadata) -> str:
-    """The client's own request id where it is one that can go into logs and headers, or else a new one."""
-    given = _text(metadata, REQUEST_ID_KEY)
-    if given and len(given) <= _MAX_REQUEST_ID_CHARS and given.isascii() and given.isprintable():
-        return given
-    return uuid4().hex
+@dataclass(frozen=True, slots=True)
+class CallIds:
+    """Names of a call, for logs and traces."""
 
+    request_id: str
+    traceparent: str
 
-def traceparent_from(metadata: Metadata) -> str | None:
-    """The client's trace context. A malformed one is left out, as W3C asks: a call never fails for it."""
-    given = _text(metadata, "traceparent")
-    return given if given is not None and is_traceparent(given) else None
+    @staticmethod
+    def from_metadata(metadata: Metadata) -> CallIds:
+        """The client's own where they can be used, or else new ones: a call never fails for them."""
+        given = {key: value for key, value in metadata if isinstance(value, str)}
+        request_id, traceparent = given.get(REQUEST_ID_KEY, ""), given.get("traceparent", "")
+        return CallIds(
+            request_id if _REQUEST_ID.fullmatch(request_id) else uuid4().hex,
+            traceparent if is_traceparent(traceparent) else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01",
+        )
 
-
-def _text(metadata: Metadata, name: str) -> str | None:
-    return next((value for key, value in metadata if key == name and isinstance(value, str)), None)
+    @property
+    def trace_id(self) -> str:
+        return self.traceparent.split("-")[1]

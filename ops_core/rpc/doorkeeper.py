@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
@@ -10,11 +9,12 @@ from typing import Any, TypeAlias
 
 import grpc
 import grpc.aio
+import structlog
 from google.protobuf.message import DecodeError
 
 from ops_core.errors import MalformedRequest, OpsCoreError, Unavailable
 from ops_core.rpc.authentication import ApiKeyAuthentication, Metadata
-from ops_core.rpc.call import REQUEST_ID_KEY, Call, ServicerContext, request_id_from, traceparent_from
+from ops_core.rpc.call import REQUEST_ID_KEY, Call, CallIds, ServicerContext
 from ops_core.rpc.drain import Drain, ServerStopping
 from ops_core.rpc.errors import DETAILS_KEY, status_code_of, status_details, status_message
 from ops_core.telemetry import LogEvent, get_logger
@@ -29,7 +29,7 @@ _OUR_SERVICES = "/ops_core.v1."
 
 
 class Doorkeeper(grpc.aio.ServerInterceptor):
-    """Lets calls in, one after the other up to `max_calls` at once, and sees them out with a proper status.
+    """Lets in up to `max_calls` calls at once, and sees each one out with a proper status.
 
     Methods of our services get a `Call` in place of grpc's context, and may raise any error of ops_core's tree.
     """
@@ -55,16 +55,14 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
 
     def _unary(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
         async def serve(data: bytes, context: ServicerContext) -> Any:
-            async with self._served(method, metadata, context):
-                call = self._call(metadata, context)
+            async with self._served(method, metadata, context) as call:
                 return await handler.unary_unary(_parsed(handler, data), call)
 
         return grpc.unary_unary_rpc_method_handler(serve, None, handler.response_serializer)
 
     def _stream(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
         async def serve(data: bytes, context: ServicerContext) -> None:
-            async with self._served(method, metadata, context):
-                call = self._call(metadata, context)
+            async with self._served(method, metadata, context) as call:
                 replies = handler.unary_stream(_parsed(handler, data), call)
                 # Closed here and now, so that a client that goes away leaves nothing behind.
                 async with self._drain.cut_short(), aclosing(replies):
@@ -74,60 +72,55 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         return grpc.unary_stream_rpc_method_handler(serve, None, handler.response_serializer)
 
     def _foreign_stream(self, handler: Handler, method: str, metadata: Metadata) -> Handler:
-        """Reflection: authenticated like ours, otherwise as it comes."""
+        """Reflection: let in like ours, otherwise as it comes."""
 
         async def serve(requests: AsyncIterator[Any], context: ServicerContext) -> None:
-            async with self._served(method, metadata, context):
-                self._authentication.caller(metadata)
-                async with self._drain.cut_short():
-                    async for reply in handler.stream_stream(requests, context):
-                        await context.write(reply)
+            async with self._served(method, metadata, context), self._drain.cut_short():
+                async for reply in handler.stream_stream(requests, context):
+                    await context.write(reply)
 
         return grpc.stream_stream_rpc_method_handler(serve, handler.request_deserializer, handler.response_serializer)
 
-    def _call(self, metadata: Metadata, context: ServicerContext) -> Call:
-        caller = self._authentication.caller(metadata)
-        return Call(caller=caller, traceparent=traceparent_from(metadata), context=context)
-
     @asynccontextmanager
-    async def _served(self, method: str, metadata: Metadata, context: ServicerContext) -> AsyncIterator[None]:
-        """Count the call, turn what it raises into a status, and log how it ended."""
-        request_id, started = request_id_from(metadata), time.monotonic()
-        context.set_trailing_metadata(((REQUEST_ID_KEY, request_id),))
-        code, error_code = grpc.StatusCode.OK, None
+    async def _served(self, method: str, metadata: Metadata, context: ServicerContext) -> AsyncIterator[Call]:
+        """Let the call in, turn what it raises into a status, and log how it ended."""
+        ids, started_at = CallIds.from_metadata(metadata), time.perf_counter()
+        context.set_trailing_metadata(((REQUEST_ID_KEY, ids.request_id),))
+        # grpc tells a client that has gone, or whose deadline has passed, what this stands for until it is changed.
+        code, error_code = grpc.StatusCode.CANCELLED, None
         self._calls += 1
-        try:
+        with structlog.contextvars.bound_contextvars(request_id=ids.request_id, trace_id=ids.trace_id):
             try:
-                if self._calls > self._max_calls:
-                    raise Unavailable(f"More than {self._max_calls} calls at once: try again in a moment.")
-                yield
-            except asyncio.CancelledError:
-                # The client has gone, or its deadline has passed: grpc has told it so.
-                code = grpc.StatusCode.CANCELLED
-                raise
+                yield self._admitted(metadata, ids, context)
+                code = grpc.StatusCode.OK
             except Exception as caught:  # noqa: BLE001 - the door: the client gets a status, and the log the rest
-                error = self._our_error(caught, method, request_id)
+                error = self._our_error(caught, method, ids)
                 code, error_code = status_code_of(error), error.code
-                await _abort(context, error, request_id)
-        finally:
-            self._calls -= 1
-            self._log.info(
-                LogEvent.request_served,
-                method=method,
-                status=code.name,
-                error=error_code,
-                request_id=request_id,
-                milliseconds=round((time.monotonic() - started) * 1_000, 1),
-            )
+                await _abort(context, error, ids)
+            finally:
+                self._calls -= 1
+                self._log.info(
+                    LogEvent.request_served,
+                    method=method,
+                    status=code.name,
+                    error_code=error_code,
+                    milliseconds=round((time.perf_counter() - started_at) * 1_000, 1),
+                )
 
-    def _our_error(self, caught: Exception, method: str, request_id: str) -> OpsCoreError:
+    def _admitted(self, metadata: Metadata, ids: CallIds, context: ServicerContext) -> Call:
+        if self._calls > self._max_calls:
+            raise Unavailable(f"More than {self._max_calls} calls at once: try again in a moment.")
+        caller = self._authentication.caller(metadata)
+        return Call(caller=caller, traceparent=ids.traceparent, context=context)
+
+    def _our_error(self, caught: Exception, method: str, ids: CallIds) -> OpsCoreError:
         match caught:
             case ServerStopping():
                 return Unavailable("The server is stopping: call again, with `after_seq` set to the last seq you have.")
             case OpsCoreError() if status_code_of(caught) is not grpc.StatusCode.INTERNAL:
                 return caught
-        self._log.error(LogEvent.request_failed, method=method, request_id=request_id, exc_info=caught)
-        return OpsCoreError(f"Something went wrong in the server. Its log has more under request id {request_id}.")
+        self._log.error(LogEvent.request_failed, method=method, exc_info=caught)
+        return OpsCoreError(f"Something went wrong on our side. The log says more under request id {ids.request_id}.")
 
 
 def _parsed(handler: Handler, data: bytes) -> Any:
@@ -147,10 +140,10 @@ def _parsed(handler: Handler, data: bytes) -> Any:
         ) from error
 
 
-async def _abort(context: ServicerContext, error: OpsCoreError, request_id: str) -> None:
-    details = status_details(error, request_id=request_id)
+async def _abort(context: ServicerContext, error: OpsCoreError, ids: CallIds) -> None:
+    details = status_details(error, request_id=ids.request_id)
     await context.abort(
         status_code_of(error),
         status_message(error),
-        trailing_metadata=((REQUEST_ID_KEY, request_id), (DETAILS_KEY, details)),
+        trailing_metadata=((REQUEST_ID_KEY, ids.request_id), (DETAILS_KEY, details)),
     )

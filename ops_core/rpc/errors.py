@@ -27,6 +27,7 @@ STATUS_CODES: Mapping[str, grpc.StatusCode] = {
     "malformed_request": _BAD,
     "payload_too_large": _BAD,
     "unsupported_content_type": _BAD,
+    "method_not_allowed": _BAD,
     "input_schema_mismatch": _BAD,
     "cursor_malformed": _BAD,
     "idempotency_key_reused": _BAD,
@@ -65,7 +66,8 @@ _MAX_VIOLATION_BYTES = 2_000
 
 def status_code_of(error: OpsCoreError) -> grpc.StatusCode:
     """The gRPC status of an error."""
-    return STATUS_CODES[error.code]
+    # Without the default a code that is missing here would end the call without any status of ours.
+    return STATUS_CODES.get(error.code, grpc.StatusCode.INTERNAL)
 
 
 def status_message(error: OpsCoreError) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import cast
 
 from ops_core.domain.event import Event
 from ops_core.domain.task import Task
@@ -101,8 +100,7 @@ class TaskServicer:
     async def WatchTask(self, request: pb.WatchTaskRequest, call: Call) -> AsyncGenerator[pb.TaskEvent]:
         task_id = task_id_from(request.id)
         events = self._tasks.watch(call.caller, task_id, after_seq=request.after_seq)
-        # The service promises that it can be closed; its type says only what most callers need.
-        async with aclosing(cast(AsyncGenerator[Event], events)):
+        async with aclosing(events):
             async for event in events:
                 yield event_message(event)
 

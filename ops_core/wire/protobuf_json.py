@@ -109,7 +109,7 @@ def _json_from_value(value: Value, pointer: str) -> JsonValue:
             return [_json_from_value(item, f"{pointer}/{i}") for i, item in enumerate(value.list_value.values)]
         case _:
             detail = "has no kind: set one, and null_value for null"
-            raise InvalidInput(f"{pointer} {detail}", problems=[FieldProblem(pointer, detail)])
+            raise InvalidInput(f"`{_shown(pointer)}` {detail}.", problems=[FieldProblem(pointer, detail)])
 
 
 def _number(number: float) -> int | float:
@@ -126,16 +126,24 @@ def object_from_json_text(text: str, *, pointer: str) -> JsonObject:
     try:
         value = json.loads(text)
     except RecursionError as error:
-        raise MalformedRequest(f"{pointer} is nested too deep", problems=[]) from error
+        raise _malformed(pointer, "is nested too deep to be read") from error
     except ValueError as error:
         # JSONDecodeError says where; the other one is an integer of thousands of digits.
         limit = sys.get_int_max_str_digits()
         why = str(error) if isinstance(error, json.JSONDecodeError) else f"an integer has more than {limit} digits"
-        raise MalformedRequest(f"{pointer} is not JSON: {why}", problems=[FieldProblem(pointer, why)]) from error
+        raise _malformed(pointer, f"is not JSON: {why}") from error
     if not isinstance(value, dict):
         detail = f"must hold a JSON object, not {type(value).__name__}"
-        raise InvalidInput(f"{pointer} {detail}", problems=[FieldProblem(pointer, detail)])
+        raise InvalidInput(f"`{_shown(pointer)}` {detail}.", problems=[FieldProblem(pointer, detail)])
     return value
+
+
+def _malformed(pointer: str, detail: str) -> MalformedRequest:
+    return MalformedRequest(f"`{_shown(pointer)}` {detail}.", problems=[FieldProblem(pointer, detail)])
+
+
+def _shown(pointer: str) -> str:
+    return pointer[1:].replace("/", ".")
 
 
 def _escape(token: str) -> str:

@@ -28,4 +28,6 @@ def datetime_from(message: Timestamp, *, pointer: str) -> datetime:
         return message.ToDatetime(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         detail = "must be a time from the year 1 to 9999, with nanos from 0 to 999,999,999"
-        raise InvalidInput(f"{pointer} {detail}", problems=[FieldProblem(pointer, detail)]) from error
+        raise InvalidInput(
+            f"`{pointer[1:].replace('/', '.')}` {detail}.", problems=[FieldProblem(pointer, detail)]
+        ) from error
