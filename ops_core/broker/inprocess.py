@@ -148,5 +148,8 @@ class InProcessDoorbell:
     async def ready(self, queue: str) -> int:
         return self._broker.size(queue) * MAX_COUNT
 
+    async def ping(self) -> None:
+        """Always there."""
+
     async def aclose(self) -> None:
         """Nothing to close: the broker belongs to whoever made it."""

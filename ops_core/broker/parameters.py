@@ -1,0 +1,49 @@
+"""How we connect to RabbitMQ: what the URL says, and what it leaves open."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+import pika
+import pika.exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
+
+from ops_core.errors import ConfigurationInvalid
+
+#: A peer that has vanished without a word is noticed within two of these.
+_HEARTBEAT_SECONDS = 20
+#: A broker short of memory or disk stops reading; then we would rather know than wait.
+_BLOCKED_SECONDS = 20.0
+
+#: What pika raises when RabbitMQ cannot be reached, refuses, or goes away. It asserts where a connection ends midway.
+CONNECTION_ERRORS = (pika.exceptions.AMQPError, AMQPConnectorException, OSError, AssertionError)
+
+
+def connection_parameters(url: str) -> list[pika.URLParameters]:
+    """One for each address of the URL (several are separated by `;`).
+
+    Raises:
+        ConfigurationInvalid: it cannot be read.
+    """
+    return [_one(part) for part in url.split(";")]
+
+
+def _one(url: str) -> pika.URLParameters:
+    try:
+        parameters = pika.URLParameters(url)
+        asked = parse_qs(urlsplit(url).query)
+    except Exception as error:
+        # The text may hold a password, and so may the message of whatever was raised.
+        raise ConfigurationInvalid(
+            "the broker URL cannot be read; it should look like amqp://user:password@host:5672/vhost"
+        ) from error
+    if "heartbeat" not in asked:
+        parameters.heartbeat = _HEARTBEAT_SECONDS
+    if "blocked_connection_timeout" not in asked:
+        parameters.blocked_connection_timeout = _BLOCKED_SECONDS
+    return parameters
+
+
+def addresses(parameters: list[pika.URLParameters]) -> str:
+    """Where we connect to, without credentials."""
+    return ", ".join(f"{one.host}:{one.port}" for one in parameters)
