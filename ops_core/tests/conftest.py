@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import pytest
 
+from ops_core.storage.migrations import upgrade
 from ops_core.tests.rabbitmq_node import RabbitmqMissing, RabbitmqNode
 
 
@@ -50,6 +51,28 @@ def postgres_server() -> Iterator[str]:
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     """A new database without tables."""
     with _database(postgres_server, template="template1") as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(empty_sqlite_url: str) -> str:
+    """A SQLite file with the schema."""
+    upgrade(empty_sqlite_url)
+    return empty_sqlite_url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """Name of a database with the schema, to be copied: far cheaper than to migrate each."""
+    with _database(postgres_server, template="template1") as url:
+        upgrade(url)
+        yield url.partition("?")[0].rpartition("/")[2]
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """A new PostgreSQL database with the schema."""
+    with _database(postgres_server, template=postgres_template) as url:
         yield url
 
 

@@ -1,0 +1,63 @@
+"""Agent definitions by content, and which version of each new tasks get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from ops_core.domain.agent import Agent, AgentDefinition
+from ops_core.storage.json_text import dump_json, refuse_unstorable
+from ops_core.storage.reader import Reader
+from ops_core.storage.schema import agent_versions, agents
+from ops_core.storage.single_write import SingleWrite
+from ops_core.storage.writes import AgentPut, Transaction
+
+
+class SqlAgentStore:
+    """See `AgentStore`."""
+
+    def __init__(self, *, single: SingleWrite, reader: Reader) -> None:
+        self._single = single
+        self._reader = reader
+
+    async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
+        refuse_unstorable(namespace=namespace, **{d.name: d.name for d in definitions})
+        puts = [AgentPut(namespace, d.name, d.digest, dump_json(d.to_json())) for d in definitions]
+        # In the order of the names: processes that start together put the same agents.
+        puts.sort(key=lambda put: put.name)
+
+        async def put(tx: Transaction) -> None:
+            await tx.put_agents(puts)
+
+        await self._single.run_repeatable(put)
+
+    async def get_agent(self, namespace: str, name: str) -> Agent | None:
+        row = await self._reader.first(_registered(namespace).where(agents.c.name == name))
+        return _agent(row) if row is not None else None
+
+    async def list_agents(self, namespace: str) -> Sequence[Agent]:
+        return [_agent(row) for row in await self._reader.rows(_registered(namespace).order_by(agents.c.name))]
+
+    async def get_definition(self, digest: str) -> AgentDefinition | None:
+        row = await self._reader.first(select(agent_versions.c.definition).where(agent_versions.c.digest == digest))
+        return AgentDefinition.from_json(row["definition"]) if row is not None else None
+
+
+def _registered(namespace: str) -> Select[Any]:
+    return (
+        select(agents, agent_versions.c.definition)
+        .join(agent_versions, agent_versions.c.digest == agents.c.digest)
+        .where(agents.c.namespace == namespace)
+    )
+
+
+def _agent(row: dict[str, Any]) -> Agent:
+    return Agent(
+        namespace=row["namespace"],
+        name=row["name"],
+        digest=row["digest"],
+        definition=AgentDefinition.from_json(row["definition"]),
+        registered_at=row["registered_at"],
+    )

@@ -1,0 +1,90 @@
+"""Changes that no request and no worker makes: release what is due, take back what was lost, fail what is late."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import text
+
+from ops_core.ports import Nudge, NudgeKind, QueueBacklog, Ring
+from ops_core.storage import settle
+from ops_core.storage.column_types import UtcTime
+from ops_core.storage.reader import Reader
+from ops_core.storage.single_write import SingleWrite
+from ops_core.storage.writes import Change, Held, HeldTask, Transaction
+
+#: Claimable tasks of a queue are counted up to here.
+BACKLOG_BOUND = 10_000
+
+# One look into the index for each queue, and one bounded walk: ten million queued tasks cost no more than ten thousand.
+_BACKLOGS = text(f"""
+WITH RECURSIVE queues (queue) AS (
+    SELECT min(queue) FROM tasks WHERE status = 'queued'
+    UNION ALL
+    SELECT (SELECT min(t.queue) FROM tasks t WHERE t.status = 'queued' AND t.queue > q.queue)
+    FROM queues q WHERE q.queue IS NOT NULL
+)
+SELECT q.queue,
+    (SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.status = 'queued' AND t.queue = q.queue
+        LIMIT {BACKLOG_BOUND}) counted) AS claimable,
+    (SELECT min(rung_at) FROM (SELECT t.rung_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.queue
+        LIMIT {BACKLOG_BOUND}) rung) AS oldest_ring,
+    CURRENT_TIMESTAMP AS now
+FROM queues q WHERE q.queue IS NOT NULL
+""").columns(oldest_ring=UtcTime)  # noqa: S608
+
+
+class SqlHousekeepingStore:
+    """See `HousekeepingStore`."""
+
+    def __init__(self, *, single: SingleWrite, reader: Reader, is_sqlite: bool) -> None:
+        self._single = single
+        self._reader = reader
+        self._is_sqlite = is_sqlite
+
+    async def release_due(self, *, limit: int) -> Sequence[Ring]:
+        return _rings(await self._change(lambda tx: tx.lock_due(limit), settle.released))
+
+    async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
+        def take_back(held: HeldTask, now: datetime) -> Change:
+            return settle.taken_back(held, max_crashes, now)
+
+        return _rings(await self._change(lambda tx: tx.lock_expired(limit), take_back))
+
+    async def fail_overdue(self, *, limit: int) -> int:
+        return len(await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue))
+
+    async def backlogs(self) -> Sequence[QueueBacklog]:
+        rows = await self._reader.rows(_BACKLOGS)
+        return [QueueBacklog(row["queue"], row["claimable"], self._age(row)) for row in rows if row["claimable"]]
+
+    async def _change(
+        self, lock: Callable[[Transaction], Any], decide: Callable[[HeldTask, datetime], Change]
+    ) -> Sequence[Change]:
+        async def lock_and_decide(tx: Transaction) -> list[Change]:
+            held: Held = await lock(tx)
+            changes = [decide(task, held.now) for task in held.tasks]
+            if changes:
+                await tx.apply_if_unchanged(changes)
+            return changes
+
+        changes = await self._single.run_repeatable(lock_and_decide)
+        self._single.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
+        return changes
+
+    def _age(self, row: Any) -> float:
+        # SQLite's clock is that of this machine, and its CURRENT_TIMESTAMP knows no fractions.
+        now = datetime.now(UTC) if self._is_sqlite else row["now"]
+        age: float = (now - row["oldest_ring"]).total_seconds()
+        return max(0.0, age)
+
+
+def _rings(changes: Sequence[Change]) -> Sequence[Ring]:
+    """One ring for each queue."""
+    by_queue: dict[str, list[Ring]] = {}
+    for change in changes:
+        if change.ring is not None:
+            by_queue.setdefault(change.ring.queue, []).append(change.ring)
+    return [Ring(queue, len(rings), rings[0].task_id, rings[0].traceparent) for queue, rings in by_queue.items()]

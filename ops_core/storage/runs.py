@@ -1,0 +1,262 @@
+"""Tasks as the worker that runs them needs them: claim, journal, finish; every write fenced by the epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from sqlalchemy import select
+
+from ops_core.domain.event import Event, EventType, NewEvent
+from ops_core.domain.outcome import Completed, Outcome
+from ops_core.domain.task import Task, TaskStatus
+from ops_core.errors import OpsCoreError, RunLost
+from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
+from ops_core.storage import settle
+from ops_core.storage.blobs import Blobs
+from ops_core.storage.group_commit import GroupCommit
+from ops_core.storage.reader import Reader
+from ops_core.storage.records import event_from_record, task_from_record
+from ops_core.storage.schema import task_events
+from ops_core.storage.writes import (
+    NO_JSON,
+    AppendAsk,
+    Appended,
+    Backend,
+    Change,
+    ClaimAsk,
+    Held,
+    StoredJson,
+    TaskRecord,
+    Transaction,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FinishAsk:
+    """How a run ends, with its result in the form of the row."""
+
+    lease: Lease
+    outcome: Outcome
+    result: StoredJson
+
+
+class SqlRunStore:
+    """See `RunStore`."""
+
+    def __init__(
+        self,
+        *,
+        claims: GroupCommit[ClaimAsk, Sequence[TaskRecord]],
+        appends: GroupCommit[AppendAsk, Appended],
+        finishes: GroupCommit[FinishAsk, Ended],
+        reader: Reader,
+        blobs: Blobs,
+    ) -> None:
+        self._claims = claims
+        self._appends = appends
+        self._finishes = finishes
+        self._reader = reader
+        self._blobs = blobs
+
+    async def claim(self, queue: str, *, limit: int, worker_id: str, lease_seconds: float) -> Sequence[Task]:
+        ask = ClaimAsk(queue=queue, limit=limit, worker_id=worker_id, lease_seconds=lease_seconds, token=uuid4())
+        records = await self._claims.write(ask)
+        inputs, results = await self._blobs.values(records, "input"), await self._blobs.values(records, "result")
+        return [task_from_record(r, input=i, result=o) for r, i, o in zip(records, inputs, results, strict=True)]
+
+    async def load_journal(self, task_id: UUID, *, round: int) -> Sequence[Event]:
+        """What this round replays: its own steps, and those of the rounds it was told to go on from.
+
+        Where two rounds have the same step, the later one's events are the ones returned.
+        """
+        reopened = await self._events(task_id, task_events.c.type == EventType.task_reopened)
+        rounds = _replayed_rounds(round, reopened)
+        steps = await self._events(task_id, task_events.c.step_key.is_not(None), task_events.c.round.in_(rounds))
+        newest: dict[str | None, int] = {}
+        for step in steps:
+            newest[step.step_key] = max(step.round, newest.get(step.step_key, 0))
+        wanted = [step for step in steps if step.round == newest[step.step_key]]
+        return sorted([*wanted, *(e for e in reopened if e.round == round)], key=lambda event: event.seq)
+
+    async def append(self, lease: Lease, event: NewEvent) -> int:
+        payload = await self._blobs.stored(event.payload)
+        ask = AppendAsk(
+            task_id=lease.task_id,
+            epoch=lease.epoch,
+            type=event.type,
+            step_key=event.step_key,
+            phase=event.phase,
+            payload=payload,
+        )
+        return (await self._appends.write(ask)).seq
+
+    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+        result = await self._blobs.stored(outcome.result) if isinstance(outcome, Completed) else NO_JSON
+        return await self._finishes.write(FinishAsk(lease, outcome, result))
+
+    async def _events(self, task_id: UUID, *conditions: object) -> list[Event]:
+        statement = select(task_events).where(task_events.c.task_id == task_id, *conditions).order_by(task_events.c.seq)  # type: ignore[arg-type]  # column expressions
+        rows = await self._reader.rows(statement)
+        payloads = await self._blobs.values(rows, "payload")
+        return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
+
+
+def _replayed_rounds(round: int, reopened: Sequence[Event]) -> list[int]:
+    before = {event.round: event.payload.get("replays_round") for event in reopened}
+    rounds = [round]
+    while (earlier := before.get(rounds[-1])) is not None:
+        rounds.append(earlier)
+    return rounds
+
+
+class ClaimBatch:
+    """The claims of one process as one statement for each queue; what it took is handed out in the order of asking."""
+
+    def __init__(self, backend: Backend, nudges: NudgeBus) -> None:
+        self._backend = backend
+        self._nudges = nudges
+
+    def key(self, item: ClaimAsk) -> UUID:
+        return item.token
+
+    async def write(self, items: Sequence[ClaimAsk]) -> Sequence[Sequence[TaskRecord]]:
+        async def claim(tx: Transaction) -> list[Sequence[TaskRecord]]:
+            return [await tx.claim_best(_merged(group)) for group in _alike(items)]
+
+        return self._hand_out(items, await self._backend.autocommit(claim))
+
+    async def write_unless_written(self, items: Sequence[ClaimAsk]) -> Sequence[Sequence[TaskRecord]]:
+        async def find_or_claim(tx: Transaction) -> list[Sequence[TaskRecord]]:
+            asks = [_merged(group) for group in _alike(items)]
+            return [await tx.find_claimed(ask.token) or await tx.claim_best(ask) for ask in asks]
+
+        return self._hand_out(items, await self._backend.autocommit(find_or_claim))
+
+    def _hand_out(
+        self, items: Sequence[ClaimAsk], claimed: Sequence[Sequence[TaskRecord]]
+    ) -> Sequence[Sequence[TaskRecord]]:
+        self._nudges.send([Nudge(NudgeKind.event, r["id"], r["seq"]) for records in claimed for r in records])
+        shares: dict[UUID, Sequence[TaskRecord]] = {}
+        for group, records in zip(_alike(items), claimed, strict=True):
+            start = 0
+            for ask in group:
+                shares[ask.token] = records[start : start + ask.limit]
+                start += ask.limit
+        return [shares[item.token] for item in items]
+
+
+def _alike(items: Sequence[ClaimAsk]) -> list[list[ClaimAsk]]:
+    groups: dict[tuple[str, str, float], list[ClaimAsk]] = {}
+    for item in items:
+        groups.setdefault((item.queue, item.worker_id, item.lease_seconds), []).append(item)
+    return list(groups.values())
+
+
+def _merged(group: Sequence[ClaimAsk]) -> ClaimAsk:
+    first = group[0]
+    return ClaimAsk(
+        queue=first.queue,
+        limit=sum(ask.limit for ask in group),
+        worker_id=first.worker_id,
+        lease_seconds=first.lease_seconds,
+        token=first.token,
+    )
+
+
+class AppendBatch:
+    """Journal entries of many tasks, one of each task at a time."""
+
+    def __init__(self, backend: Backend, nudges: NudgeBus) -> None:
+        self._backend = backend
+        self._nudges = nudges
+
+    def key(self, item: AppendAsk) -> UUID:
+        return item.task_id
+
+    async def write(self, items: Sequence[AppendAsk]) -> Sequence[Appended | OpsCoreError]:
+        written = await self._backend.autocommit(lambda tx: tx.append_if_held(items))
+        self._nudges.send([Nudge(NudgeKind.event, id, done.seq) for id, done in written.items() if done.first])
+        return [written.get(item.task_id) or _lost(item.task_id) for item in items]
+
+    async def write_unless_written(self, items: Sequence[AppendAsk]) -> Sequence[Appended | OpsCoreError]:
+        # A step's event is found by its key when it is written again; only what has no key must be looked for.
+        async def find(tx: Transaction) -> dict[UUID, Appended]:
+            found = {item.task_id: await tx.find_same_event(item) for item in items if item.step_key is None}
+            return {id: Appended(seq, first=False) for id, seq in found.items() if seq is not None}
+
+        found = await self._backend.autocommit(find)
+        missing = [item for item in items if item.task_id not in found]
+        outcomes = dict(zip((i.task_id for i in missing), await self.write(missing) if missing else (), strict=True))
+        return [found.get(item.task_id) or outcomes[item.task_id] for item in items]
+
+
+class FinishBatch:
+    """Ends of many runs: lock, decide, write, in one transaction."""
+
+    def __init__(self, backend: Backend, nudges: NudgeBus) -> None:
+        self._backend = backend
+        self._nudges = nudges
+
+    def key(self, item: FinishAsk) -> UUID:
+        return item.lease.task_id
+
+    async def write(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
+        async def finish(tx: Transaction) -> dict[UUID, Change]:
+            held = await tx.lock([item.lease.task_id for item in items])
+            changes = _endings(held, items)
+            if changes:
+                await tx.apply_if_unchanged(list(changes.values()))
+            return changes
+
+        changes = await self._backend.transact(finish)
+        self._nudges.send([Nudge(NudgeKind.event, id, change.after.seq) for id, change in changes.items()])
+        return [_ended(changes.get(item.lease.task_id)) or _lost(item.lease.task_id) for item in items]
+
+    async def write_unless_written(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
+        """Only who finds its lease over looks for its own ending: that of its epoch."""
+        outcomes = list(await self.write(items))
+        lost = [n for n, outcome in enumerate(outcomes) if isinstance(outcome, RunLost)]
+
+        async def find(tx: Transaction) -> dict[int, tuple[EventType, int] | None]:
+            return {n: await tx.find_ending(items[n].lease.task_id, items[n].lease.epoch) for n in lost}
+
+        for n, ending in (await self._backend.autocommit(find)).items():
+            if ending is not None:
+                kind, seq = ending
+                self._nudges.send([Nudge(NudgeKind.event, items[n].lease.task_id, seq)])
+                outcomes[n] = Ended(_STATUS_AFTER[kind])
+        return outcomes
+
+
+#: What an ending event made of its task. The ring of a retry or a hand-over whose answer was lost is left to the
+#: housekeeper.
+_STATUS_AFTER = {
+    EventType.task_completed: TaskStatus.completed,
+    EventType.task_failed: TaskStatus.failed,
+    EventType.task_canceled: TaskStatus.canceled,
+    EventType.task_retrying: TaskStatus.scheduled,
+    EventType.task_waiting: TaskStatus.waiting,
+    EventType.task_handed_over: TaskStatus.queued,
+}
+
+
+def _endings(held: Held, items: Sequence[FinishAsk]) -> dict[UUID, Change]:
+    asked = {item.lease.task_id: item for item in items}
+    return {
+        task.id: settle.ended(task, asked[task.id].outcome, asked[task.id].result, held.now)
+        for task in held.tasks
+        if task.status is TaskStatus.running and task.epoch == asked[task.id].lease.epoch
+    }
+
+
+def _ended(change: Change | None) -> Ended | None:
+    if change is None:
+        return None
+    rings: tuple[Ring, ...] = (change.ring,) if change.ring else ()
+    return Ended(change.after.status, rings)
+
+
+def _lost(task_id: UUID) -> RunLost:
+    return RunLost(f"the run of task {task_id} is over: its lease was taken away or it has ended")

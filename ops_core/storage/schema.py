@@ -1,0 +1,272 @@
+"""The tables: one MetaData, the same on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar, cast
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, LargeBinary, MetaData, SmallInteger, Table, Text, desc, text
+from sqlmodel import Field, SQLModel
+
+from ops_core.domain.task import FINAL, JsonObject, JsonValue, TaskStatus
+from ops_core.storage.column_types import SearchableJson, UtcTime, VerbatimJson
+
+#: The migration that this code is written for; a test holds it equal to Alembic's head.
+SCHEMA_REVISION = "0001"
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Rows of tasks are updated several times each within seconds: room on the page keeps the updates HOT, and vacuum goes
+# by a number of rows, since a fraction of ten million is never reached.
+_BUSY_TABLE = {
+    "fillfactor": 60,
+    "autovacuum_vacuum_scale_factor": 0,
+    "autovacuum_vacuum_threshold": 5000,
+    "autovacuum_analyze_scale_factor": 0,
+    "autovacuum_analyze_threshold": 5000,
+}
+_GROWING_TABLE = {
+    "autovacuum_vacuum_insert_scale_factor": 0,
+    "autovacuum_vacuum_insert_threshold": 50000,
+    "autovacuum_analyze_scale_factor": 0,
+    "autovacuum_analyze_threshold": 50000,
+}
+
+
+def _in(statuses: frozenset[TaskStatus]) -> str:
+    return "(" + ", ".join(f"'{status}'" for status in sorted(statuses)) + ")"
+
+
+class _Stored(SQLModel):
+    metadata: ClassVar[MetaData] = metadata
+
+
+class TaskRow(_Stored, table=True):
+    """A task. The first columns never change after the insert; the others belong to whoever holds the row's lock."""
+
+    __tablename__ = "tasks"
+    __table_args__ = (
+        CheckConstraint(f"status IN {_in(frozenset(TaskStatus))}", name="status_known"),
+        CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
+        CheckConstraint("max_attempts >= 1 AND attempt >= 0 AND crashes >= 0", name="attempts_sane"),
+        CheckConstraint("round >= 1 AND epoch >= 0 AND seq >= 0", name="counters_sane"),
+        CheckConstraint("pending_children >= 0", name="pending_children_sane"),
+        CheckConstraint("timeout_seconds IS NULL OR timeout_seconds > 0", name="timeout_positive"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = (status IN {_in(FINAL)})", name="finished_iff_final"),
+        CheckConstraint(
+            "status <> 'running' OR (lease_expires_at IS NOT NULL AND worker_id IS NOT NULL)", name="running_is_leased"
+        ),
+        CheckConstraint("status <> 'scheduled' OR run_at IS NOT NULL", name="scheduled_has_time"),
+        CheckConstraint("status <> 'waiting' OR waiting_for IS NOT NULL", name="waiting_for_something"),
+        CheckConstraint("status <> 'queued' OR rung_at IS NOT NULL", name="queued_is_rung"),
+        CheckConstraint("status <> 'failed' OR error IS NOT NULL", name="failed_has_error"),
+        CheckConstraint("idempotency_key IS NULL OR request_hash IS NOT NULL", name="key_has_hash"),
+        # Best first, per queue: the claim's own index.
+        Index(
+            "ix_tasks_claimable",
+            "queue",
+            desc("priority"),
+            "id",
+            postgresql_where=text("status = 'queued'"),
+            sqlite_where=text("status = 'queued'"),
+        ),
+        Index(
+            "ix_tasks_scheduled",
+            "run_at",
+            postgresql_where=text("status = 'scheduled'"),
+            sqlite_where=text("status = 'scheduled'"),
+        ),
+        Index(
+            "ix_tasks_to_wake",
+            "wake_at",
+            postgresql_where=text("status = 'waiting'"),
+            sqlite_where=text("status = 'waiting'"),
+        ),
+        # By id and not by lease: a heartbeat must touch no indexed column, or its update is never HOT.
+        Index(
+            "ix_tasks_running",
+            "id",
+            postgresql_where=text("status = 'running'"),
+            sqlite_where=text("status = 'running'"),
+        ),
+        Index(
+            "ix_tasks_deadline",
+            "deadline_at",
+            postgresql_where=text("deadline_at IS NOT NULL AND status IN ('scheduled', 'queued', 'waiting')"),
+            sqlite_where=text("deadline_at IS NOT NULL AND status IN ('scheduled', 'queued', 'waiting')"),
+        ),
+        Index(
+            "uq_tasks_idempotency_key",
+            "namespace",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+            sqlite_where=text("idempotency_key IS NOT NULL"),
+        ),
+        Index(
+            "uq_tasks_child",
+            "parent_id",
+            "parent_round",
+            "parent_step_key",
+            unique=True,
+            postgresql_where=text("parent_id IS NOT NULL"),
+            sqlite_where=text("parent_id IS NOT NULL"),
+        ),
+        Index("ix_tasks_newest", "namespace", desc("created_at"), desc("id")),
+        {"postgresql_with": _BUSY_TABLE},
+    )
+
+    id: UUID = Field(primary_key=True)
+    namespace: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "default"})
+    kind: str = Field(sa_type=Text)
+    agent: str = Field(sa_type=Text)
+    agent_digest: str = Field(sa_type=Text)
+    queue: str = Field(sa_type=Text)
+    priority: int = Field(sa_type=SmallInteger)
+    input: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
+    #: Set instead of `input` when that is long; so too for the other `_blob` columns.
+    input_blob: str | None = Field(sa_type=Text, nullable=True)
+    labels: dict[str, str] = Field(sa_type=SearchableJson, nullable=False)
+    max_attempts: int
+    timeout_seconds: float | None
+    idempotency_key: str | None = Field(sa_type=Text)
+    request_hash: str | None = Field(sa_type=Text)
+    concurrency_key: str | None = Field(sa_type=Text)
+    fairness_key: str | None = Field(sa_type=Text)
+    session_id: UUID | None
+    parent_id: UUID | None
+    parent_round: int | None
+    parent_step_key: str | None = Field(sa_type=Text)
+    traceparent: str | None = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcTime)
+    created_by: str = Field(sa_type=Text)
+
+    status: str = Field(sa_type=Text)
+    attempt: int = Field(sa_column_kwargs={"server_default": "0"})
+    crashes: int = Field(sa_column_kwargs={"server_default": "0"})
+    round: int = Field(sa_column_kwargs={"server_default": "1"})
+    epoch: int = Field(sa_column_kwargs={"server_default": "0"})
+    #: Number of the last event.
+    seq: int = Field(sa_column_kwargs={"server_default": "0"})
+    #: The next claim goes on where a worker stopped, and counts no attempt.
+    resuming: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    pending_children: int = Field(sa_column_kwargs={"server_default": "0"})
+    run_at: datetime | None = Field(sa_type=UtcTime)
+    wake_at: datetime | None = Field(sa_type=UtcTime)
+    #: When whoever made it claimable last meant to ring; written with the change itself, never after it.
+    rung_at: datetime | None = Field(sa_type=UtcTime)
+    started_at: datetime | None = Field(sa_type=UtcTime)
+    finished_at: datetime | None = Field(sa_type=UtcTime)
+    deadline_at: datetime | None = Field(sa_type=UtcTime)
+    cancel_requested_at: datetime | None = Field(sa_type=UtcTime)
+    waiting_for: str | None = Field(sa_type=Text)
+    result: JsonValue = Field(sa_type=VerbatimJson, nullable=True)
+    result_blob: str | None = Field(sa_type=Text)
+    error: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
+    usage: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
+    worker_id: str | None = Field(sa_type=Text)
+    #: Names the claim statement that took it, so that a claim whose answer was lost can be found again.
+    claim_token: UUID | None
+    lease_expires_at: datetime | None = Field(sa_type=UtcTime)
+
+
+class EventRow(_Stored, table=True):
+    """One entry of a task's log. No foreign key: the table can be partitioned by the task's time-ordered id."""
+
+    __tablename__ = "task_events"
+    __table_args__ = (
+        CheckConstraint("(step_key IS NULL) = (phase IS NULL)", name="step_has_phase"),
+        CheckConstraint("(payload IS NULL) <> (payload_blob IS NULL)", name="one_payload"),
+        Index(
+            "uq_task_events_step",
+            "task_id",
+            "round",
+            "step_key",
+            "phase",
+            unique=True,
+            postgresql_where=text("step_key IS NOT NULL"),
+            sqlite_where=text("step_key IS NOT NULL"),
+        ),
+        {"postgresql_with": _GROWING_TABLE},
+    )
+
+    task_id: UUID = Field(primary_key=True)
+    seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    round: int
+    type: str = Field(sa_type=Text)
+    step_key: str | None = Field(sa_type=Text)
+    phase: str | None = Field(sa_type=Text)
+    #: Version of the payload's form.
+    format: int = Field(sa_type=SmallInteger)
+    at: datetime = Field(sa_type=UtcTime)
+    payload: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
+    payload_blob: str | None = Field(sa_type=Text)
+
+
+class AgentRow(_Stored, table=True):
+    """Which version of an agent new tasks get."""
+
+    __tablename__ = "agents"
+
+    namespace: str = Field(primary_key=True, sa_type=Text)
+    name: str = Field(primary_key=True, sa_type=Text)
+    digest: str = Field(sa_type=Text)
+    registered_at: datetime = Field(sa_type=UtcTime)
+
+
+class AgentVersionRow(_Stored, table=True):
+    """A definition by its content hash; never changed, since tasks are pinned to it."""
+
+    __tablename__ = "agent_versions"
+
+    digest: str = Field(primary_key=True, sa_type=Text)
+    definition: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
+    created_at: datetime = Field(sa_type=UtcTime)
+
+
+class WorkerRow(_Stored, table=True):
+    """What a worker process said of itself with its last heartbeat."""
+
+    __tablename__ = "workers"
+
+    worker_id: str = Field(primary_key=True, sa_type=Text)
+    hostname: str = Field(sa_type=Text)
+    pid: int
+    version: str = Field(sa_type=Text)
+    queues: list[str] = Field(sa_type=VerbatimJson, nullable=False)
+    slots: int
+    busy: int
+    draining: bool
+    started_at: datetime = Field(sa_type=UtcTime)
+    seen_at: datetime = Field(sa_type=UtcTime)
+
+
+class BlobRow(_Stored, table=True):
+    """JSON text that is too long for a row, by the SHA-256 of its bytes."""
+
+    __tablename__ = "blobs"
+
+    digest: str = Field(primary_key=True, sa_type=Text)
+    data: bytes = Field(sa_type=LargeBinary)
+    #: Renewed by each put: whoever prunes must spare what a row not yet committed may name.
+    put_at: datetime = Field(sa_type=UtcTime)
+
+
+def _table(row: type[SQLModel]) -> Table:
+    return cast(Table, cast(Any, row).__table__)
+
+
+tasks = _table(TaskRow)
+task_events = _table(EventRow)
+agents = _table(AgentRow)
+agent_versions = _table(AgentVersionRow)
+workers = _table(WorkerRow)
+blobs = _table(BlobRow)

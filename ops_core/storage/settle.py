@@ -1,0 +1,184 @@
+"""What becomes of a held task: pure decisions, each of which asks the one transition table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from ops_core.domain.event import EventType
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
+from ops_core.domain.task import JsonObject, RetryFrom, TaskError, TaskStatus, TaskUsage, check_transition
+from ops_core.ports import Ring
+from ops_core.storage.json_text import dump_json
+from ops_core.storage.writes import Change, HeldTask, LoggedEvent, StoredJson
+
+#: Nobody holds it any more.
+_RELEASED: dict[str, Any] = {"claim_token": None, "lease_expires_at": None}
+_NO_WAIT: dict[str, Any] = {"waiting_for": None, "wake_at": None}
+
+
+def ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) -> Change:
+    """How a run ends its task. A requested cancel wins over whatever would go on, and over nothing that is over."""
+    held = replace(held, usage=_usage(outcome.usage))
+    match outcome:
+        case Completed():
+            after = _over(held, TaskStatus.completed, now, result=result.text, result_blob=result.blob, error=None)
+            return _change(held, after, now, (EventType.task_completed, {"usage": asdict(outcome.usage)}))
+        case Failed():
+            return _failed(held, outcome.error, now, usage=asdict(outcome.usage))
+        case Canceled():
+            return _canceled(held, now)
+        case Retry() | Suspended() | HandedOver() if held.cancel_requested_at is not None:
+            return _canceled(held, now)
+        case Retry():
+            return _retrying(held, outcome, now)
+        case Suspended():
+            after = _moved(
+                held,
+                TaskStatus.waiting,
+                waiting_for=str(outcome.waiting_for),
+                wake_at=outcome.wake_at,
+                epoch=held.epoch + 1,
+                **_RELEASED,
+            )
+            facts = {"waiting_for": str(outcome.waiting_for), "wake_at": rfc3339(outcome.wake_at)}
+            return _change(held, after, now, (EventType.task_waiting, facts))
+        case HandedOver():
+            after = _claimable(held, now, resuming=True)
+            return _change(held, after, now, (EventType.task_handed_over, {"worker_id": held.worker_id}))
+
+
+def canceled_by(held: HeldTask, by: str, now: datetime) -> Change | None:
+    """Cancel at once, or ask the worker to; None when that was asked before. The task is not final."""
+    if held.status is not TaskStatus.running:
+        return _canceled(held, now, by=by)
+    if held.cancel_requested_at is not None:
+        return None
+    return _change(held, replace(held, cancel_requested_at=now), now, (EventType.task_cancel_requested, {"by": by}))
+
+
+def reopened(held: HeldTask, by: str, retry_from: RetryFrom, now: datetime) -> Change:
+    """A person's retry of a final task: the next round, as if just submitted."""
+    deadline = now + timedelta(seconds=held.timeout_seconds) if held.timeout_seconds is not None else None
+    after = replace(
+        _claimable(held, now, resuming=False),
+        round=held.round + 1,
+        attempt=0,
+        crashes=0,
+        run_at=None,
+        started_at=None,
+        finished_at=None,
+        deadline_at=deadline,
+        cancel_requested_at=None,
+        result=None,
+        result_blob=None,
+        error=None,
+        usage=None,
+        worker_id=None,
+    )
+    facts: JsonObject = {"by": by, "from": str(retry_from)}
+    if retry_from is RetryFrom.journal:
+        facts["replays_round"] = held.round
+    return _change(held, after, now, (EventType.task_reopened, facts))
+
+
+def taken_back(held: HeldTask, max_crashes: int, now: datetime) -> Change:
+    """A running task whose lease is over: another worker goes on, unless it was canceled or has crashed too often."""
+    lost = replace(held, crashes=held.crashes + 1)
+    fact = (EventType.task_lease_lost, {"worker_id": held.worker_id, "crashes": lost.crashes})
+    if held.cancel_requested_at is not None:
+        return _canceled(lost, now, first=fact, before=held)
+    if lost.crashes >= max_crashes:
+        error = TaskError("worker_lost", f"the task's worker was lost {lost.crashes} times", retryable=True)
+        return _failed(lost, error, now, first=fact, before=held)
+    return _change(held, _claimable(lost, now, resuming=True), now, fact)
+
+
+def released(held: HeldTask, now: datetime) -> Change:
+    """A scheduled task that is due, or a waiting one whose timer has run out."""
+    if held.status is TaskStatus.waiting:
+        facts = {"waited_for": held.waiting_for, "by": "timer"}
+        return _change(held, _claimable(held, now, resuming=True), now, (EventType.task_resumed, facts))
+    return _change(held, _claimable(held, now, resuming=held.resuming), now, (EventType.task_due, {}))
+
+
+def overdue(held: HeldTask, now: datetime) -> Change:
+    """A task that nobody runs and whose wall time is used up."""
+    error = TaskError("timeout", f"the task was not finished within {held.timeout_seconds:g} seconds")
+    return _failed(held, error, now)
+
+
+def rfc3339(at: datetime | None) -> str | None:
+    return at.isoformat().replace("+00:00", "Z") if at is not None else None
+
+
+def _retrying(held: HeldTask, outcome: Retry, now: datetime) -> Change:
+    retry_at = now + timedelta(seconds=max(0.0, outcome.delay_seconds))
+    error = asdict(outcome.error)
+    if outcome.delay_seconds <= 0:
+        after = _claimable(held, now, resuming=False)
+    else:
+        after = _moved(held, TaskStatus.scheduled, run_at=retry_at, epoch=held.epoch + 1, resuming=False, **_RELEASED)
+    facts = {"attempt": held.attempt, "error": error, "retry_at": rfc3339(retry_at)}
+    return _change(held, replace(after, error=dump_json(error)), now, (EventType.task_retrying, facts))
+
+
+def _failed(
+    held: HeldTask,
+    error: TaskError,
+    now: datetime,
+    *,
+    first: tuple[EventType, JsonObject] | None = None,
+    before: HeldTask | None = None,
+    **facts: Any,
+) -> Change:
+    after = _over(held, TaskStatus.failed, now, error=dump_json(asdict(error)))
+    told = [first] if first else []
+    return _change(before or held, after, now, *told, (EventType.task_failed, {"error": asdict(error), **facts}))
+
+
+def _canceled(
+    held: HeldTask,
+    now: datetime,
+    *,
+    by: str | None = None,
+    first: tuple[EventType, JsonObject] | None = None,
+    before: HeldTask | None = None,
+) -> Change:
+    after = _over(held, TaskStatus.canceled, now, cancel_requested_at=held.cancel_requested_at or now)
+    told = [first] if first else []
+    return _change(before or held, after, now, *told, (EventType.task_canceled, {"by": by} if by else {}))
+
+
+def _over(held: HeldTask, status: TaskStatus, now: datetime, **changes: Any) -> HeldTask:
+    epoch = held.epoch + (held.status is TaskStatus.running)
+    return _moved(
+        held, status, **{"finished_at": now, "epoch": epoch, "resuming": False, **_RELEASED, **_NO_WAIT, **changes}
+    )
+
+
+def _claimable(held: HeldTask, now: datetime, *, resuming: bool) -> HeldTask:
+    # rung_at belongs to this change: set afterwards, it would lock the row and the claim would pass it over.
+    epoch = held.epoch + (held.status is TaskStatus.running)
+    return _moved(held, TaskStatus.queued, rung_at=now, epoch=epoch, resuming=resuming, **_RELEASED, **_NO_WAIT)
+
+
+def _moved(held: HeldTask, status: TaskStatus, **changes: Any) -> HeldTask:
+    check_transition(held.status, status)
+    return replace(held, status=status, **changes)
+
+
+def _change(before: HeldTask, after: HeldTask, now: datetime, *told: tuple[EventType, JsonObject]) -> Change:
+    events = tuple(
+        # The epoch of the run that the event is about: it lets a finish whose answer was lost be found again.
+        LoggedEvent(before.seq + n, kind, dump_json({**facts, "epoch": before.epoch}))
+        for n, (kind, facts) in enumerate(told, start=1)
+    )
+    rings = before.status is not TaskStatus.queued and after.status is TaskStatus.queued
+    ring = Ring(before.queue, 1, before.id, before.traceparent) if rings else None
+    return Change(before, replace(after, seq=before.seq + len(events)), now, events, ring)
+
+
+def _usage(usage: TaskUsage) -> str:
+    return dump_json(asdict(usage))

@@ -1,0 +1,27 @@
+"""Connections to a SQLite file, each set up the same way."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+#: WAL lets readers go on while one writes; FULL syncs each commit, so that what was answered survives a power cut.
+PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+
+
+def connect_sqlite(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
+    """A connection that begins transactions only when told to, and waits that long for other writers.
+
+    Raises:
+        sqlite3.Error: the file cannot be opened, or is no database.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+    try:
+        for pragma in PRAGMAS:
+            connection.execute(pragma)
+    except sqlite3.Error:
+        connection.close()
+        raise
+    connection.row_factory = sqlite3.Row
+    return connection

@@ -1,0 +1,270 @@
+"""The statements of a write transaction on SQLite, which holds the only write lock: every row it sees is held."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from ops_core.domain.event import EVENT_FORMAT, EventType
+from ops_core.domain.task import TaskStatus, check_transition
+from ops_core.storage.column_types import time_to_sqlite
+from ops_core.storage.json_text import dump_json
+from ops_core.storage.records import HELD_COLUMNS, TASK_COLUMNS, held_from_sqlite, record_from_sqlite
+from ops_core.storage.writes import (
+    HELD_STATE,
+    AgentPut,
+    AppendAsk,
+    Appended,
+    Change,
+    ClaimAsk,
+    Held,
+    Inserted,
+    KnownTask,
+    TaskInsert,
+    TaskRecord,
+)
+
+_INSERTED = (
+    "id, namespace, kind, agent, agent_digest, queue, priority, input, input_blob, labels, max_attempts, "
+    "timeout_seconds, idempotency_key, request_hash, concurrency_key, fairness_key, session_id, traceparent, "
+    "created_at, created_by, status, seq, run_at, rung_at, deadline_at"
+)
+# Passed over when the id or the idempotency key is known.
+_INSERT_TASK_UNLESS_KNOWN = f"""
+INSERT INTO tasks ({_INSERTED}) VALUES ({", ".join("?" * len(_INSERTED.split(",")))}) ON CONFLICT DO NOTHING
+"""  # noqa: S608
+
+_INSERT_EVENT = """
+INSERT INTO task_events (task_id, seq, round, type, step_key, phase, format, at, payload, payload_blob)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+
+_FIND_KNOWN = """
+SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at FROM tasks
+WHERE id = ? OR (idempotency_key IS NOT NULL AND namespace = ? AND idempotency_key = ?)
+"""
+
+# Best first; a task past its deadline is left to those who fail it.
+_CLAIM_BEST = f"""
+UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + (NOT resuming), resuming = 0, seq = seq + 1,
+    started_at = coalesce(started_at, :now), worker_id = :worker, claim_token = :token, lease_expires_at = :lease
+WHERE id IN (
+    SELECT id FROM tasks WHERE status = 'queued' AND queue = :queue AND (deadline_at IS NULL OR deadline_at > :now)
+    ORDER BY priority DESC, id LIMIT :limit
+)
+RETURNING {", ".join(TASK_COLUMNS)}, :now AS claimed_at
+"""  # noqa: S608
+
+_FIND_CLAIMED = f"""
+SELECT {", ".join(TASK_COLUMNS)}, started_at AS claimed_at FROM tasks WHERE status = 'running' AND claim_token = ?
+ORDER BY priority DESC, id
+"""  # noqa: S608
+
+_SEQ_IF_HELD = "SELECT seq, round FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'"
+_FIND_STEP = "SELECT seq FROM task_events WHERE task_id = ? AND round = ? AND step_key = ? AND phase = ?"
+_SET_SEQ = "UPDATE tasks SET seq = ? WHERE id = ?"
+_FIND_STEP_OF_ROUND_NOW = """
+SELECT e.seq FROM task_events e JOIN tasks t ON t.id = e.task_id AND t.round = e.round
+WHERE e.task_id = ? AND e.step_key = ? AND e.phase = ?
+"""
+_FIND_SAME = """
+SELECT seq FROM task_events WHERE task_id = ? AND type = ? AND step_key IS NULL
+    AND payload IS ? AND payload_blob IS ? ORDER BY seq DESC LIMIT 1
+"""
+
+_HELD = f"SELECT {', '.join(HELD_COLUMNS)} FROM tasks"  # noqa: S608
+_LOCK = f"{_HELD} WHERE id = ?"
+_LOCK_SCHEDULED = f"{_HELD} WHERE status = 'scheduled' AND run_at <= ? ORDER BY run_at LIMIT ?"
+_LOCK_TO_WAKE = f"{_HELD} WHERE status = 'waiting' AND wake_at <= ? ORDER BY wake_at LIMIT ?"
+_LOCK_EXPIRED = f"{_HELD} WHERE status = 'running' AND lease_expires_at < ? ORDER BY id LIMIT ?"
+_LOCK_OVERDUE = f"""
+{_HELD} WHERE deadline_at IS NOT NULL AND status IN ('scheduled', 'queued', 'waiting') AND deadline_at <= ?
+ORDER BY deadline_at LIMIT ?
+"""
+
+_APPLY_IF_UNCHANGED = f"""
+UPDATE tasks SET {", ".join(f"{name} = ?" for name in HELD_STATE)} WHERE id = ? AND epoch = ? AND status = ?
+"""  # noqa: S608
+
+_FIND_ENDING = """
+SELECT type, seq FROM task_events WHERE task_id = ? AND json_extract(payload, '$.epoch') = ? AND type IN
+    ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.handed_over')
+ORDER BY seq DESC LIMIT 1
+"""
+
+_PUT_BLOB = """
+INSERT INTO blobs (digest, data, put_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET put_at = excluded.put_at
+"""
+
+_PUT_VERSION = "INSERT INTO agent_versions (digest, definition, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_PUT_AGENT = """
+INSERT INTO agents (namespace, name, digest, registered_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (namespace, name) DO UPDATE SET digest = excluded.digest, registered_at = excluded.registered_at
+WHERE agents.digest <> excluded.digest
+"""
+
+
+class SqliteTransaction:
+    """See `Transaction`. No method really waits; they are coroutines so that one algorithm serves both databases."""
+
+    def __init__(self, connection: sqlite3.Connection, now: datetime) -> None:
+        self._connection = connection
+        self._now = now
+
+    async def insert_tasks_unless_known(self, tasks: Sequence[TaskInsert]) -> Sequence[Inserted]:
+        return [inserted for task in tasks if (inserted := self._insert(task)) is not None]
+
+    async def find_known(self, tasks: Sequence[TaskInsert]) -> Sequence[KnownTask]:
+        found = (
+            self._connection.execute(_FIND_KNOWN, (t.new.id.hex, t.new.namespace, t.new.idempotency_key)) for t in tasks
+        )
+        return [_known(row) for rows in found for row in rows]
+
+    async def claim_best(self, ask: ClaimAsk) -> Sequence[TaskRecord]:
+        check_transition(TaskStatus.queued, TaskStatus.running)
+        rows = self._connection.execute(
+            _CLAIM_BEST,
+            {
+                "now": _plain(self._now),
+                "worker": ask.worker_id,
+                "token": ask.token.hex,
+                "lease": _plain(self._now + timedelta(seconds=ask.lease_seconds)),
+                "queue": ask.queue,
+                "limit": ask.limit,
+            },
+        ).fetchall()
+        records = [record_from_sqlite(row) for row in rows]
+        # RETURNING gives no order.
+        records.sort(key=lambda record: (-record["priority"], record["id"]))
+        self._log(
+            (
+                r["id"],
+                r["seq"],
+                r["round"],
+                EventType.task_started,
+                dump_json({"attempt": r["attempt"], "epoch": r["epoch"], "worker_id": ask.worker_id}),
+            )
+            for r in records
+        )
+        return records
+
+    async def find_claimed(self, token: UUID) -> Sequence[TaskRecord]:
+        return [record_from_sqlite(row) for row in self._connection.execute(_FIND_CLAIMED, (token.hex,))]
+
+    async def append_if_held(self, asks: Sequence[AppendAsk]) -> Mapping[UUID, Appended]:
+        return {ask.task_id: done for ask in asks if (done := self._append(ask)) is not None}
+
+    async def find_same_event(self, ask: AppendAsk) -> int | None:
+        if ask.step_key is not None:
+            return self._number(_FIND_STEP_OF_ROUND_NOW, (ask.task_id.hex, ask.step_key, ask.phase))
+        return self._number(_FIND_SAME, (ask.task_id.hex, ask.type, ask.payload.text, ask.payload.blob))
+
+    async def lock(self, ids: Sequence[UUID]) -> Held:
+        rows = (self._connection.execute(_LOCK, (id.hex,)).fetchone() for id in sorted(ids))
+        return self._held(row for row in rows if row is not None)
+
+    async def lock_due(self, limit: int) -> Held:
+        due = self._connection.execute(_LOCK_SCHEDULED, (_plain(self._now), limit)).fetchall()
+        wake = self._connection.execute(_LOCK_TO_WAKE, (_plain(self._now), limit)).fetchall()
+        return self._held([*due, *wake])
+
+    async def lock_expired(self, limit: int) -> Held:
+        return self._held(self._connection.execute(_LOCK_EXPIRED, (_plain(self._now), limit)))
+
+    async def lock_overdue(self, limit: int) -> Held:
+        return self._held(self._connection.execute(_LOCK_OVERDUE, (_plain(self._now), limit)))
+
+    async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
+        written = self._connection.executemany(
+            _APPLY_IF_UNCHANGED,
+            [
+                (
+                    *(_plain(getattr(c.after, name)) for name in HELD_STATE),
+                    c.before.id.hex,
+                    c.before.epoch,
+                    c.before.status,
+                )
+                for c in changes
+            ],
+        ).rowcount
+        assert written == len(changes), "a held row changed under its lock"
+        self._log((c.after.id, e.seq, c.after.round, e.type, e.payload) for c in changes for e in c.events)
+
+    async def put_blobs(self, texts: Mapping[str, bytes]) -> None:
+        at = _plain(self._now)
+        self._connection.executemany(_PUT_BLOB, [(digest, data, at) for digest, data in texts.items()])
+
+    async def put_agents(self, agents: Sequence[AgentPut]) -> None:
+        at = _plain(self._now)
+        self._connection.executemany(_PUT_VERSION, [(a.digest, a.definition, at) for a in agents])
+        self._connection.executemany(_PUT_AGENT, [(a.namespace, a.name, a.digest, at) for a in agents])
+
+    async def find_ending(self, task_id: UUID, epoch: int) -> tuple[EventType, int] | None:
+        row = self._connection.execute(_FIND_ENDING, (task_id.hex, epoch)).fetchone()
+        return (EventType(row[0]), row[1]) if row else None
+
+    def _insert(self, task: TaskInsert) -> Inserted | None:
+        new, now = task.new, self._now
+        later = new.run_at is not None and new.run_at > now
+        status = TaskStatus.scheduled if later else TaskStatus.queued
+        deadline = now + timedelta(seconds=new.timeout_seconds) if new.timeout_seconds is not None else None
+        values = (
+            *(new.id, new.namespace, new.kind, new.agent, new.agent_digest, new.queue, new.priority),
+            *(task.input.text, task.input.blob, task.labels, new.max_attempts, new.timeout_seconds),
+            *(new.idempotency_key, new.request_hash, new.concurrency_key, new.fairness_key, new.session_id),
+            *(new.traceparent, now, new.created_by, status, 1, new.run_at, None if later else now, deadline),
+        )
+        if not self._connection.execute(_INSERT_TASK_UNLESS_KNOWN, [_plain(v) for v in values]).rowcount:
+            return None
+        self._log([(new.id, 1, 1, EventType.task_submitted, task.submitted)])
+        return Inserted(new.id, status, now, deadline)
+
+    def _append(self, ask: AppendAsk) -> Appended | None:
+        held = self._connection.execute(_SEQ_IF_HELD, (ask.task_id.hex, ask.epoch)).fetchone()
+        if held is None:
+            return None
+        seq, round = held
+        if ask.step_key is not None:
+            known = self._number(_FIND_STEP, (ask.task_id.hex, round, ask.step_key, ask.phase))
+            if known is not None:
+                return Appended(known, first=False)
+        values = (ask.task_id, seq + 1, round, ask.type, ask.step_key, ask.phase, EVENT_FORMAT, self._now)
+        self._connection.execute(_INSERT_EVENT, [*map(_plain, values), ask.payload.text, ask.payload.blob])
+        self._connection.execute(_SET_SEQ, (seq + 1, ask.task_id.hex))
+        return Appended(seq + 1, first=True)
+
+    def _log(self, events: Iterable[tuple[UUID, int, int, EventType, str]]) -> None:
+        at = _plain(self._now)
+        self._connection.executemany(
+            _INSERT_EVENT,
+            [
+                (id.hex, seq, round, kind, None, None, EVENT_FORMAT, at, text, None)
+                for id, seq, round, kind, text in events
+            ],
+        )
+
+    def _held(self, rows: Iterable[sqlite3.Row]) -> Held:
+        return Held(sorted((held_from_sqlite(row) for row in rows), key=lambda held: held.id), self._now)
+
+    def _number(self, statement: str, values: tuple[Any, ...]) -> int | None:
+        row = self._connection.execute(statement, values).fetchone()
+        return row[0] if row else None
+
+
+def _known(row: sqlite3.Row) -> KnownTask:
+    record = record_from_sqlite(row)
+    return KnownTask(**{**record, "status": TaskStatus(record["status"])})
+
+
+def _plain(value: Any) -> Any:
+    """As SQLite keeps it."""
+    match value:
+        case datetime():
+            return time_to_sqlite(value)
+        case UUID():
+            return value.hex
+        case _:
+            return value

@@ -1,0 +1,247 @@
+"""Tasks as services need them: add, read, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, String, and_, cast, func, or_, select
+from sqlalchemy.dialects.postgresql import JSONB
+
+from ops_core.domain.event import Event
+from ops_core.domain.task import JsonObject, NewTask, RetryFrom, Task, TaskStatus
+from ops_core.errors import (
+    IdempotencyKeyReused,
+    OpsCoreError,
+    StoreUnavailable,
+    TaskFinished,
+    TaskNotFinished,
+    TaskNotFound,
+)
+from ops_core.ports import Added, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery
+from ops_core.storage import settle
+from ops_core.storage.blobs import Blobs
+from ops_core.storage.group_commit import GroupCommit
+from ops_core.storage.json_text import dump_json, refuse_unstorable
+from ops_core.storage.reader import Reader
+from ops_core.storage.records import TASK_COLUMNS, event_from_record, task_from_record
+from ops_core.storage.schema import task_events, tasks
+from ops_core.storage.single_write import SingleWrite
+from ops_core.storage.writes import Backend, Change, HeldTask, Inserted, KnownTask, TaskInsert, Transaction
+
+_TASK = [tasks.c[name] for name in TASK_COLUMNS]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """The submission was known: this task answers it."""
+
+    id: UUID
+
+
+class SqlTaskStore:
+    """See `TaskStore`."""
+
+    def __init__(
+        self,
+        *,
+        adds: GroupCommit[TaskInsert, Inserted | Replayed],
+        single: SingleWrite,
+        reader: Reader,
+        blobs: Blobs,
+        is_sqlite: bool,
+    ) -> None:
+        self._adds = adds
+        self._single = single
+        self._reader = reader
+        self._blobs = blobs
+        self._is_sqlite = is_sqlite
+
+    async def add_task(self, new: NewTask) -> Added:
+        _refuse_unstorable_names(new)
+        wanted = TaskInsert(new, await self._blobs.stored(new.input), dump_json(new.labels), _submitted(new))
+        match await self._adds.write(wanted):
+            case Replayed(id):
+                return Added(await self._must_get(new.namespace, id), replayed=True, ring=None)
+            case Inserted() as inserted:
+                queued = inserted.status is TaskStatus.queued
+                ring = Ring(new.queue, 1, new.id, new.traceparent) if queued else None
+                return Added(_as_added(new, inserted), replayed=False, ring=ring)
+
+    async def get_task(self, namespace: str, task_id: UUID) -> Task | None:
+        statement = select(*_TASK).where(tasks.c.id == task_id, tasks.c.namespace == namespace)
+        found = await self._tasks(await self._reader.rows(statement))
+        return found[0] if found else None
+
+    async def list_tasks(self, query: TaskQuery) -> Sequence[Task]:
+        return await self._tasks(await self._reader.rows(self._listing(query)))
+
+    async def list_events(self, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
+        statement = (
+            select(task_events)
+            .where(task_events.c.task_id == task_id, task_events.c.seq > after_seq)
+            .order_by(task_events.c.seq)
+            .limit(limit)
+        )
+        rows = await self._reader.rows(statement)
+        payloads = await self._blobs.values(rows, "payload")
+        return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
+
+    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:
+        def cancel(held: HeldTask, now: Any) -> Change | None:
+            if held.status.is_final:
+                raise TaskFinished(f"the task is {held.status} already; only a live task can be canceled")
+            return settle.canceled_by(held, by, now)
+
+        change = await self._single.change(namespace, task_id, cancel)
+        if change is not None and change.after.status is TaskStatus.running:
+            self._single.send([Nudge(NudgeKind.cancel, task_id)])
+        return await self._must_get(namespace, task_id)
+
+    async def retry_task(self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom) -> tuple[Task, Ring]:
+        def reopen(held: HeldTask, now: Any) -> Change:
+            if not held.status.is_final:
+                raise TaskNotFinished(f"the task is {held.status}; only a finished task can be retried")
+            return settle.reopened(held, by, retry_from, now)
+
+        change = await self._single.change(namespace, task_id, reopen)
+        if change is None or change.ring is None:
+            raise AssertionError("a reopened task is queued")
+        return await self._must_get(namespace, task_id), change.ring
+
+    def _listing(self, query: TaskQuery) -> Select[Any]:
+        column = tasks.c
+        statement = select(*_TASK).where(column.namespace == query.namespace)
+        if query.statuses:
+            statement = statement.where(column.status.in_(sorted(query.statuses)))
+        if query.agent is not None:
+            statement = statement.where(column.agent == query.agent)
+        if query.queue is not None:
+            statement = statement.where(column.queue == query.queue)
+        if query.created_after is not None:
+            statement = statement.where(column.created_at > query.created_after)
+        if query.created_before is not None:
+            statement = statement.where(column.created_at < query.created_before)
+        if query.id_prefix:
+            digits = query.id_prefix.lower()[:32]
+            statement = statement.where(column.id.between(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))))
+        if query.before is not None:
+            at, id = query.before
+            statement = statement.where(or_(column.created_at < at, and_(column.created_at == at, column.id < id)))
+        for name, value in query.labels.items():
+            statement = statement.where(self._has_label(name, value))
+        return statement.order_by(column.created_at.desc(), column.id.desc()).limit(query.limit)
+
+    def _has_label(self, name: str, value: str) -> Any:
+        if not self._is_sqlite:
+            return tasks.c.labels.op("@>")(cast({name: value}, JSONB))
+        each = func.json_each(cast(tasks.c.labels, String)).table_valued("key", "value")
+        return select(1).select_from(each).where(each.c.key == name, each.c.value == value).exists()
+
+    async def _must_get(self, namespace: str, task_id: UUID) -> Task:
+        task = await self.get_task(namespace, task_id)
+        if task is None:
+            raise TaskNotFound(f"there is no task {task_id}")
+        return task
+
+    async def _tasks(self, rows: Sequence[dict[str, Any]]) -> list[Task]:
+        inputs, results = await self._blobs.values(rows, "input"), await self._blobs.values(rows, "result")
+        return [task_from_record(r, input=i, result=o) for r, i, o in zip(rows, inputs, results, strict=True)]
+
+
+class AddBatch:
+    """Many submissions in one transaction."""
+
+    def __init__(self, backend: Backend, nudges: NudgeBus) -> None:
+        self._backend = backend
+        self._nudges = nudges
+
+    def key(self, item: TaskInsert) -> UUID:
+        return item.new.id
+
+    async def write(self, items: Sequence[TaskInsert]) -> Sequence[Inserted | Replayed | OpsCoreError]:
+        # In the order of the keys: two processes that insert the same keys wait for each other, not in a circle.
+        ordered = sorted(items, key=lambda item: (item.new.namespace, item.new.idempotency_key or "", item.new.id))
+
+        async def insert(tx: Transaction) -> tuple[dict[UUID, Inserted], Sequence[KnownTask]]:
+            inserted = {row.id: row for row in await tx.insert_tasks_unless_known(ordered)}
+            known = [item for item in items if item.new.id not in inserted]
+            return inserted, await tx.find_known(known) if known else ()
+
+        inserted, known = await self._backend.autocommit(insert)
+        self._nudges.send([Nudge(NudgeKind.event, id, 1) for id in inserted])
+        return [inserted.get(item.new.id) or _replayed(item.new, known) for item in items]
+
+    # A task that was written before the answer was lost is found by its id.
+    write_unless_written = write
+
+
+def _replayed(new: NewTask, known: Sequence[KnownTask]) -> Inserted | Replayed | OpsCoreError:
+    for task in known:
+        if task.id == new.id:
+            # Ours: written before the answer was lost.
+            return Inserted(task.id, task.status, task.created_at, task.deadline_at)
+        if new.idempotency_key is not None and (task.namespace, task.idempotency_key) == _scope(new):
+            if task.request_hash == new.request_hash:
+                return Replayed(task.id)
+            return IdempotencyKeyReused(f"the key {new.idempotency_key!r} was used for another request; choose another")
+    # Passed over for a row that is gone again.
+    return StoreUnavailable(f"the task {new.id} was neither added nor found; submit it again")
+
+
+def _scope(new: NewTask) -> tuple[str, str | None]:
+    return new.namespace, new.idempotency_key
+
+
+def _as_added(new: NewTask, inserted: Inserted) -> Task:
+    return Task(
+        id=new.id,
+        namespace=new.namespace,
+        kind=new.kind,
+        status=inserted.status,
+        agent=new.agent,
+        agent_digest=new.agent_digest,
+        queue=new.queue,
+        priority=new.priority,
+        input=new.input,
+        labels=new.labels,
+        attempt=0,
+        max_attempts=new.max_attempts,
+        crashes=0,
+        round=1,
+        epoch=0,
+        seq=1,
+        created_at=inserted.created_at,
+        created_by=new.created_by,
+        run_at=new.run_at,
+        timeout_seconds=new.timeout_seconds,
+        deadline_at=inserted.deadline_at,
+        idempotency_key=new.idempotency_key,
+        concurrency_key=new.concurrency_key,
+        fairness_key=new.fairness_key,
+        session_id=new.session_id,
+        traceparent=new.traceparent,
+    )
+
+
+def _submitted(new: NewTask) -> str:
+    facts: JsonObject = {"agent": new.agent, "queue": new.queue, "priority": new.priority, "labels": new.labels}
+    if new.run_at is not None:
+        facts["run_at"] = settle.rfc3339(new.run_at)
+    return dump_json(facts)
+
+
+def _refuse_unstorable_names(new: NewTask) -> None:
+    refuse_unstorable(
+        namespace=new.namespace,
+        agent=new.agent,
+        queue=new.queue,
+        idempotency_key=new.idempotency_key,
+        concurrency_key=new.concurrency_key,
+        fairness_key=new.fairness_key,
+        traceparent=new.traceparent,
+        created_by=new.created_by,
+        labels=None if all("\x00" not in part for pair in new.labels.items() for part in pair) else "\x00",
+    )
