@@ -18,7 +18,7 @@ from agentkit.memory.short_term import ShortTermMemory
 from agentkit.model_calls import ModelCaller
 from agentkit.output import OutputFormat, OutputFormatError
 from agentkit.planners.base import BasePlanner, Prompt
-from agentkit.planners.unusable import correction_for
+from agentkit.planners.unusable import correction_for, too_many_calls
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
 from agentkit.security.allow_all import AllowAll
 from agentkit.security.base import BaseSecurityManager
@@ -56,7 +56,7 @@ class Agent:
     ) -> None:
         """
         Args:
-            memory: Belongs to one run. None gives each run a `ShortTermMemory` of its own.
+            memory: Belongs to one run, and a resume wants a fresh one. None gives each run a `ShortTermMemory`.
             journal: What makes a run durable. None keeps each run's steps in memory only.
             output_schema: JSON Schema that the final answer must fit.
             definition: Names the version of this agent's definition; a run journaled under another one is not resumed.
@@ -188,16 +188,22 @@ class _Run:
         return self._planner.prompt(await self._memory.view(), tuple(self._specs.values()))
 
     def _decide(self, response: LlmResponse) -> Decision:
-        correction = correction_for(response, calls_per_step=self._limits.calls_per_step)
-        if correction is not None:
-            return correction
-        decision = self._planner.decide(response, tuple(self._specs.values()))
-        if isinstance(decision, Answer):
-            try:
-                self._output(decision.text)
-            except OutputFormatError as error:
-                return Correct(f"Your final answer could not be used: {error}. Answer again.")
-        return decision
+        correction = correction_for(response)
+        decision = correction or self._planner.decide(response, tuple(self._specs.values()))
+        match decision:
+            case CallTools(calls) if len(calls) > self._limits.calls_per_step:
+                return too_many_calls(len(calls), allowed=self._limits.calls_per_step)
+            case Answer(text):
+                return self._checked(text)
+            case _:
+                return decision
+
+    def _checked(self, answer: str) -> Answer | Correct:
+        try:
+            self._output(answer)
+        except OutputFormatError as error:
+            return Correct(f"Your final answer could not be used: {error}. Answer again.")
+        return Answer(answer)
 
     def _output(self, answer: str) -> JsonValue:
         form = self._agent.output_format

@@ -7,7 +7,8 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from agentkit.errors import LlmTimeout, StepMismatch
+from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
+from agentkit.foreign import CancelledItself, await_foreign
 from agentkit.hooks import RunHooks
 from agentkit.journal import Journal, StepKind, StepResult, fingerprint
 from agentkit.llm.base import BaseLlmClient, LlmResponse
@@ -86,6 +87,10 @@ class ModelCaller:
         limit = self._timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                return await self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
+                return await await_foreign(
+                    self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
+                )
         except TimeoutError as error:
             raise LlmTimeout(f"the model did not answer within {limit:g} s") from error
+        except CancelledItself as error:
+            raise LlmUnavailable(f"the call of the model failed: {error}") from error

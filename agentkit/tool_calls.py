@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from agentkit.errors import (
@@ -17,17 +17,15 @@ from agentkit.errors import (
     ToolTimeout,
     UnknownTool,
 )
+from agentkit.foreign import await_foreign
 from agentkit.hooks import RunHooks
 from agentkit.journal import Journal, StepIntent, StepKind, StepResult, fingerprint
 from agentkit.limits import Limits
+from agentkit.observations import cut_to_bytes, doubt, no_such_tool, not_allowed, said_by
 from agentkit.security.base import BaseSecurityManager, Denied
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
 from agentkit.transcript import JsonObject, ToolCall, ToolResult
 
-#: Characters of an exception's message that the model is shown.
-_MESSAGE_LENGTH = 2_000
-#: Tool names listed for a model that asked for one that does not exist.
-_NAMES_LISTED = 50
 #: `error` of a call that the security manager did not allow.
 _DENIED = "tool_denied"
 
@@ -155,7 +153,7 @@ class ToolCaller:
         error: str | None = None
         try:
             if step.spec is None:
-                raise UnknownTool(_no_such_tool(step))
+                raise UnknownTool(no_such_tool(step.call.name, step.specs))
             result = await self._judge_and_call(step, step.spec)
             content, is_error = result.content, result.is_error
         except _NotAllowed as denied:
@@ -198,23 +196,24 @@ class ToolCaller:
         except TimeoutError:
             verdict = Denied(f"the policy gave no verdict within {self._limits.tool_seconds:g} s")
         if isinstance(verdict, Denied):
-            earlier = " An earlier try of it was begun and may have taken effect." if step.begun else ""
-            raise _NotAllowed(f"The call of {spec.name!r} was not allowed: {verdict.reason}.{earlier}")
+            raise _NotAllowed(not_allowed(spec.name, verdict.reason, begun=step.begun))
 
     async def _call(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> ToolResult:
         """The tool's own answer. Whatever goes wrong inside the tool is a ToolError here."""
         try:
             async with asyncio.timeout(context.timeout_seconds) as limit:
-                result = await _uncancelled(self._tools.call(call, context))
+                result = await await_foreign(self._tools.call(call, context))
         except ToolTimeout as error:
-            raise ToolTimeout(_too_slow(spec, context)) from error
+            raise ToolTimeout(f"{error}{doubt(spec)}") from error
         except (ToolError, RunRevoked, OutcomeUnknown, StepMismatch):
             raise
         # A tool is foreign code: even its `sys.exit()` must not end the process that runs it.
         except (Exception, SystemExit) as error:
             if limit.expired():
-                raise ToolTimeout(_too_slow(spec, context)) from error
-            raise ToolFailed(f"The tool {call.name!r} failed: {_said_by(error)}") from error
+                raise ToolTimeout(
+                    f"The tool {spec.name!r} did not finish within {context.timeout_seconds:g} s.{doubt(spec)}"
+                ) from error
+            raise ToolFailed(f"The tool {call.name!r} failed: {said_by(error)}") from error
         if not isinstance(result, ToolResult) or not isinstance(result.content, str):
             raise ToolFailed(f"The tool {call.name!r} answered with something that is not a text result.")
         return result
@@ -222,28 +221,6 @@ class ToolCaller:
 
 class _NotAllowed(Exception):
     """The security manager said no; the message is meant for the model."""
-
-
-async def _uncancelled(call: Awaitable[ToolResult]) -> ToolResult:
-    """Await the call; a cancellation that nobody asked for came from inside the tool and is its failure.
-
-    Without this a tool that cancels itself would look like the end of the whole run.
-    """
-    try:
-        return await call
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise
-        raise ToolFailed("The tool cancelled itself.") from None
-
-
-def _no_such_tool(step: _Step) -> str:
-    names = sorted(step.specs)
-    if not names:
-        return f"There is no tool named {step.call.name!r}; no tools are available. Answer without one."
-    more = f" and {len(names) - _NAMES_LISTED} more" if len(names) > _NAMES_LISTED else ""
-    return f"There is no tool named {step.call.name!r}. The tools are: {', '.join(names[:_NAMES_LISTED])}{more}."
 
 
 def _intent(step: _Step, spec: ToolSpec, context: ToolContext) -> StepIntent:
@@ -260,28 +237,3 @@ def _intent(step: _Step, spec: ToolSpec, context: ToolContext) -> StepIntent:
             "on_unknown": spec.on_unknown.value,
         },
     )
-
-
-def _too_slow(spec: ToolSpec, context: ToolContext) -> str:
-    doubt = " It may or may not have taken effect." if spec.side_effect else ""
-    return f"The tool {spec.name!r} did not finish within {context.timeout_seconds:g} s.{doubt}"
-
-
-def _said_by(error: BaseException) -> str:
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001  the exception is foreign code too
-        message = "(its message cannot be read)"
-    return f"{type(error).__name__}: {message[:_MESSAGE_LENGTH]}"
-
-
-def cut_to_bytes(text: str, limit: int) -> str:
-    """At most `limit` bytes of the text, on a character boundary, with a note of how much is gone.
-
-    Characters that UTF-8 or a database cannot hold (lone surrogates, NUL) are replaced.
-    """
-    raw = text.replace("\x00", "\ufffd").encode("utf-8", "replace")
-    if len(raw) <= limit:
-        return raw.decode()
-    head = raw[:limit].decode("utf-8", "ignore")
-    return f"{head}\n[cut: the result is {len(raw)} bytes long, only the first {limit} are shown]"

@@ -6,7 +6,7 @@ from agentkit.decisions import Correct
 from agentkit.llm.base import LlmResponse, StopReason
 
 
-def correction_for(response: LlmResponse, *, calls_per_step: int) -> Correct | None:
+def correction_for(response: LlmResponse) -> Correct | None:
     """What to tell the model about an answer that cannot be used, or None when a planner can read it."""
     calls = response.message.tool_calls
     if response.stop is StopReason.length and calls:
@@ -18,9 +18,11 @@ def correction_for(response: LlmResponse, *, calls_per_step: int) -> Correct | N
         return Correct("Your last answer was cut off by the limit on output tokens. Answer again, and be much shorter.")
     if not calls and not response.message.text.strip():
         return Correct("Your last answer was empty. Call a tool, or give your final answer.")
-    if len(calls) > calls_per_step:
-        return Correct(
-            f"Your last answer asked for {len(calls)} tool calls; none was made. "
-            f"Ask for at most {calls_per_step} at a time."
-        )
     return None
+
+
+def too_many_calls(asked: int, *, allowed: int) -> Correct:
+    """What to tell the model about an answer with more calls than one step may make."""
+    return Correct(
+        f"Your last answer asked for {asked} tool calls; none was made. Ask for at most {allowed} at a time."
+    )

@@ -20,6 +20,7 @@ from agentkit import (
     Limits,
     LlmResponse,
     LlmTimeout,
+    LlmUnavailable,
     MemoryJournal,
     RateLimited,
     ReActPlanner,
@@ -119,7 +120,7 @@ class _Odd(Exception):
         (SystemExit(3), "SystemExit: 3"),
         (_Odd(), "_Odd: (its message cannot be read)"),
         (ExceptionGroup("both", [ValueError("a")]), "ExceptionGroup: both (1 sub-exception)"),
-        (asyncio.CancelledError(), "The tool cancelled itself."),
+        (asyncio.CancelledError(), "CancelledItself: it cancelled itself"),
         (TimeoutError("socket"), "TimeoutError: socket"),
         (ConfigurationError("no key"), "ConfigurationError: no key"),
         (StopIteration("x"), "RuntimeError"),
@@ -264,6 +265,21 @@ async def test_a_usable_answer_in_between_starts_the_count_of_corrections_anew()
     good, bad = [call_of("echo", text="x")], ""
     agent, _ = agent_of(bad, good, bad, good, bad, "done", tools=[echo], limits=Limits(corrections=1))
     assert (await agent.run("go")).outcome == Finished("done")
+
+
+async def test_too_many_calls_in_the_text_protocol_are_corrected_too() -> None:
+    two = "Action: echo\nAction Input: {}\n" * 2
+    llm = ScriptedLlm([two, "Final Answer: done"], native_tools=False)
+    agent = Agent(planner=ReActPlanner(llm), tools=ToolRegistry([echo]), limits=Limits(calls_per_step=1))
+    report = await agent.run("go")
+    assert report.tool_calls == 0
+    assert "at most 1 at a time" in str(llm.asked[1].messages[-1])
+
+
+async def test_a_model_client_that_cancels_itself_is_unavailable_not_the_end_of_the_callers_task() -> None:
+    agent, _ = agent_of(asyncio.CancelledError())
+    with pytest.raises(LlmUnavailable, match="cancelled itself"):
+        await agent.run("go")
 
 
 @pytest.mark.parametrize(

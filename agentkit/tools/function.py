@@ -129,10 +129,12 @@ def tool(
 
 def _read_signature(function: Callable[..., Any]) -> tuple[str | None, type[BaseModel]]:
     """The name of the parameter that takes the context, and a model of all the others."""
+    if not inspect.isroutine(function):
+        raise ConfigurationError(f"a tool is made of a function, not of {function!r}")
     where = f"tool function {function.__name__!r}"
     try:
         hints = get_type_hints(function, include_extras=True)
-    except NameError as error:
+    except (NameError, TypeError) as error:
         raise ConfigurationError(f"{where}: a type hint cannot be resolved: {error}") from error
     context_parameter: str | None = None
     fields: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import enum
+import functools
 import threading
 from dataclasses import dataclass
 from datetime import date
@@ -235,6 +236,10 @@ async def test_a_synchronous_function_that_returns_a_coroutine_is_awaited() -> N
     assert await answer(outer) == "awaited"
 
 
+def _star_free() -> str:
+    return ""
+
+
 def _no_hint(n) -> str:  # type: ignore[no-untyped-def]  # what the test is about
     return ""
 
@@ -271,6 +276,22 @@ def test_a_function_that_can_be_no_tool_is_refused_with_the_reason(function: Any
     assert function.__name__ in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "thing", [3, functools.partial(_star_free), ToolRegistry(), int], ids=lambda x: type(x).__name__
+)
+def test_what_is_no_function_is_refused(thing: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a tool is made of a function, not of"):
+        ToolRegistry([thing])
+
+
+async def test_a_bound_method_can_be_a_tool() -> None:
+    class Shop:
+        async def price(self, of: str) -> int:
+            return len(of)
+
+    assert await answer(Shop().price, of="tea") == "3"
+
+
 async def test_a_registry_keeps_its_order_and_refuses_a_name_twice() -> None:
     def b() -> None: ...
     def a() -> None: ...
@@ -286,10 +307,6 @@ def test_a_name_no_model_accepts_is_refused(name: str) -> None:
     registry = ToolRegistry()
     with pytest.raises(ConfigurationError, match="is no good"):
         registry.add(FunctionTool(_star_free, name="ok").function, name=name or " ")
-
-
-def _star_free() -> str:
-    return ""
 
 
 async def test_a_registry_knows_only_its_own_tools() -> None:
