@@ -1,0 +1,71 @@
+"""A held run: why it must stop, and that it is interrupted once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ops_core.ports import RunStopReason
+from ops_core.tests.unit.worker.fakes import new_task
+from ops_core.worker.held import HeldRun
+
+
+class Held(HeldRun):
+    def __init__(self) -> None:
+        self.now = 0.0
+        super().__init__(new_task(), claimed_at=0.0, lease_seconds=30, clock=lambda: self.now)
+
+
+def test_a_stronger_reason_replaces_a_weaker_one_and_never_the_other_way() -> None:
+    run = Held()
+    seen = []
+    for reason in (RunStopReason.drain, RunStopReason.cancel, RunStopReason.drain, RunStopReason.lost):
+        run.stop(reason)
+        seen.append(run.stop_reason)
+    run.stop(RunStopReason.cancel)
+    assert [*seen, run.stop_reason] == ["drain", "cancel", "cancel", "lost", "lost"]
+
+
+def test_a_lease_not_renewed_for_two_thirds_of_its_length_counts_as_lost() -> None:
+    run = Held()
+    seen = []
+    for run.now, run.renewed_at in [(19.9, 0.0), (20.1, 0.0), (20.1, 20.0)]:
+        seen.append(run.stop_reason)
+    assert seen == [None, RunStopReason.lost, None]
+
+
+async def test_a_run_is_interrupted_once_so_that_it_can_write_how_it_ended() -> None:
+    run, interruptions = Held(), 0
+
+    async def body() -> None:
+        nonlocal interruptions
+        run.begin()
+        for _ in range(3):
+            try:
+                await asyncio.sleep(0.01)
+            except asyncio.CancelledError:
+                interruptions += 1
+
+    task = asyncio.create_task(body())
+    await asyncio.sleep(0)
+    assert run.interrupt(RunStopReason.cancel)
+    assert not run.interrupt(RunStopReason.cancel)
+    assert not run.interrupt(RunStopReason.lost)
+    await task
+    assert interruptions == 1
+    assert run.stop_reason is RunStopReason.lost
+
+
+async def test_a_run_stopped_before_its_first_step_still_gets_to_write_how_it_ended() -> None:
+    run, ended = Held(), []
+
+    async def body() -> None:
+        run.begin()
+        try:
+            await asyncio.sleep(10)
+        except asyncio.CancelledError:
+            ended.append(run.stop_reason)
+
+    task = asyncio.create_task(body())
+    run.interrupt(RunStopReason.cancel)
+    await asyncio.wait_for(task, 1)
+    assert ended == ["cancel"]
