@@ -43,6 +43,9 @@ class Task(Answer):
     labels: dict[str, str] = {}
     attempt: int = 0
     max_attempts: int = 1
+    round: int = 1
+    #: Number of its last event.
+    seq: int = 0
     created_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

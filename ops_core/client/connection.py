@@ -59,13 +59,20 @@ class Connection:
     def close(self) -> None:
         self._http.close()
 
-    def get(self, path: str, *, params: Mapping[str, Any] | None = None, timeout_seconds: float | None = None) -> Any:
+    def get(
+        self,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Any:
         """The JSON of the answer.
 
         Raises:
             RequestRefused, ServerUnreachable, AnswerNotUnderstood.
         """
-        return self._ask_until_answered("GET", path, params=params, timeout_seconds=timeout_seconds)
+        return self._ask_until_answered("GET", path, params=params, headers=headers, timeout_seconds=timeout_seconds)
 
     def post_repeatable(self, path: str, body: JsonObject, *, headers: Mapping[str, str] | None = None) -> Any:
         """Post what is harmless twice (it carries an idempotency key): tried again when the answer is lost.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -109,9 +110,9 @@ class Tasks:
         ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
             left = _WAIT_SECONDS if ends_at is None else max(0.0, min(_WAIT_SECONDS, ends_at - time.monotonic()))
-            body = self._connection.get(
-                f"{_PATH}/{task_id}/wait", params={"timeout": left}, timeout_seconds=left + _GRACE_SECONDS
-            )
+            # A preference is cut to what the server allows; a parameter over it would be refused.
+            headers = {"Prefer": f"wait={math.ceil(left)}"} if left else {}
+            body = self._connection.get(f"{_PATH}/{task_id}", headers=headers, timeout_seconds=left + _GRACE_SECONDS)
             task = parsed(Task, body)
             if task.status.is_final or task.status is TaskStatus.waiting or left <= 0:
                 return task

@@ -45,7 +45,7 @@ def test_waiting_goes_on_until_the_task_is_final() -> None:
         httpx2.Response(200, json=task_json(status="running")), httpx2.Response(200, json=task_json(status="completed"))
     )
     assert server.client().tasks.wait(UUID(TASK_ID)).status is TaskStatus.completed
-    assert len(server.requests) == 2
+    assert [request.headers["prefer"] for request in server.requests] == ["wait=30", "wait=30"]
 
 
 def test_waiting_ends_when_the_time_is_over() -> None:

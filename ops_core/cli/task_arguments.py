@@ -1,0 +1,131 @@
+"""What people type about tasks, as values: goals and inputs, labels, ages, and ids cut short."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from ops_core.cli.refusals import CommandRefused
+from ops_core.cli.terminal import shortened
+from ops_core.domain.task import JsonObject
+
+if TYPE_CHECKING:
+    from ops_core.client import Client, Task
+
+#: No server takes more, and a file that is larger was named by mistake.
+_MAX_INPUT_BYTES: Final = 16 * 1024 * 1024
+#: Fewer digits name half of everything.
+_MIN_PREFIX: Final = 4
+_CANDIDATES: Final = 10
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def goal_or_input(argument: str | None, file: str | None) -> tuple[str | None, JsonObject | None]:
+    """The goal, or the input when the text is a JSON object; from the argument or from the file (`-` is stdin).
+
+    Raises:
+        CommandRefused: both or neither are given, or the text begins like JSON and is none.
+    """
+    if (argument is None) == (file is None):
+        raise CommandRefused(
+            "give either a goal (or a JSON object) or --input FILE",
+            advice="ops-core task run assistant 'What is 17 * 23?'",
+        )
+    text = argument if argument is not None else _read(file or "-")
+    if not text.lstrip().startswith("{"):
+        return text.strip(), None
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CommandRefused(
+            f"the input begins with {{ and is not JSON: {error}", advice="check its quotes, or use --input FILE"
+        ) from error
+    return None, value
+
+
+def _read(file: str) -> str:
+    try:
+        if file == "-":
+            raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
+        else:
+            with Path(file).open("rb") as stream:
+                raw = stream.read(_MAX_INPUT_BYTES + 1)
+        if len(raw) > _MAX_INPUT_BYTES:
+            raise CommandRefused(f"{file} is over {_MAX_INPUT_BYTES:,} bytes", advice="a smaller input")
+        return raw.decode()
+    except OSError as error:
+        raise CommandRefused(f"{file} cannot be read: {error.strerror}", advice="check the path") from error
+    except UnicodeDecodeError as error:
+        raise CommandRefused(f"{file} is not UTF-8: {error}", advice="convert it to UTF-8") from error
+
+
+def labels_of(pairs: Sequence[str]) -> dict[str, str]:
+    """`k=v` pairs as a mapping.
+
+    Raises:
+        CommandRefused: a pair has no `=`.
+    """
+    for pair in pairs:
+        if not pair.partition("=")[0] or "=" not in pair:
+            raise CommandRefused(f"{pair!r} is not a label", advice="--label team=support")
+    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+
+
+def moment_of(text: str | None, *, now: datetime | None = None) -> datetime | None:
+    """The time so long ago (`90s`, `30m`, `24h`, `7d`, `2w`), or the RFC 3339 time itself.
+
+    Raises:
+        CommandRefused: it is neither.
+    """
+    if text is None:
+        return None
+    try:
+        if match := re.fullmatch(r"(\d{1,9})([smhdw])", text.strip()):
+            return (now or datetime.now(UTC)) - timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError) as error:
+        raise CommandRefused(f"{text!r} is neither an age nor a time", advice="--since 24h") from error
+    return moment if moment.tzinfo else moment.astimezone()
+
+
+def find_task(client: Client, text: str) -> UUID:
+    """The id that begins so.
+
+    Raises:
+        CommandRefused: it is no id, or no task or several tasks have one like it.
+        ClientError
+    """
+    digits = text.strip().lower().replace("-", "")
+    if len(digits) == 32:
+        try:
+            return UUID(digits)
+        except ValueError:
+            pass
+    if len(digits) < _MIN_PREFIX or not re.fullmatch(r"[0-9a-f]{1,32}", digits):
+        raise CommandRefused(
+            f"{text!r} is not the id of a task: give it, or at least its first {_MIN_PREFIX} digits",
+            advice="ops-core task list",
+        )
+    found = list(client.tasks.list(id_prefix=digits, limit=_CANDIDATES + 1))
+    if not found:
+        raise CommandRefused(f"no task has an id that begins with {text!r}", advice="ops-core task list")
+    if len(found) > 1:
+        lines = [_candidate(task) for task in found[:_CANDIDATES]] + ["…"] * (len(found) > _CANDIDATES)
+        raise CommandRefused(f"several tasks have an id that begins with {text!r}", advice="more of it", lines=lines)
+    return found[0].id
+
+
+def _candidate(task: Task) -> str:
+    return f"{task.id}  {task.status:<9}  {task.agent}  {shortened(goal_of(task), 60)}"
+
+
+def goal_of(task: Task) -> str:
+    """What the task is about, in a few words of its own."""
+    goal = task.input.get("goal")
+    return goal if isinstance(goal, str) else json.dumps(task.input, ensure_ascii=False)

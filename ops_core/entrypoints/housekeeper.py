@@ -1,0 +1,12 @@
+"""`ops-core housekeeper start`: the loops that make due tasks run and take back lost ones."""
+
+from __future__ import annotations
+
+from ops_core.entrypoints.process import serve, server_settings
+
+
+def start() -> None:
+    """Keep house until told to stop. Any number of them may run at once."""
+    from ops_core import bootstrap
+
+    serve(bootstrap.run_housekeeper(server_settings({})))

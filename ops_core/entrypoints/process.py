@@ -1,0 +1,86 @@
+"""What all commands that start a process have in common: settings, ports, one clear line when it cannot start."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+from collections.abc import Coroutine, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ops_core.errors import ConfigurationInvalid
+
+if TYPE_CHECKING:
+    # pydantic-settings costs 0.2 s, which `--help` need not pay.
+    from ops_core.settings import Settings
+
+Host = Annotated[str | None, typer.Option(help="Address to listen on (OPS_CORE_HOST).", show_default=False)]
+Port = Annotated[int | None, typer.Option(help="HTTP port (OPS_CORE_PORT); 0 takes a free one.", show_default=False)]
+GrpcPort = Annotated[
+    int | None, typer.Option(help="gRPC port (OPS_CORE_GRPC_PORT); 0 takes a free one.", show_default=False)
+]
+Concurrency = Annotated[
+    int | None, typer.Option(help="Agents at once in each process (OPS_CORE_CONCURRENCY).", show_default=False)
+]
+
+
+class PortInUse(ConfigurationInvalid):
+    """Somebody else listens there."""
+
+
+def server_settings(flags: Mapping[str, object]) -> Settings:
+    """Settings of a server process, with `.env` in its environment and its log set up.
+
+    Raises:
+        ConfigurationInvalid
+    """
+    from ops_core.settings import Settings, export_dotenv, load_settings
+    from ops_core.telemetry import configure_logging
+
+    settings = load_settings(Settings, flags)
+    export_dotenv()
+    configure_logging(level=settings.log_level, json_lines=settings.log_json)
+    return settings
+
+
+def serve(process: Coroutine[Any, Any, None]) -> None:
+    """Run it until it has been told to stop and has stopped."""
+    try:
+        asyncio.run(process)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None  # a second Ctrl-C, or one before it had begun to listen for them
+
+
+def require_free_port(host: str, port: int, *, flag: str) -> None:
+    """Asked before anything starts, so that the refusal comes at once.
+
+    Raises:
+        PortInUse. ConfigurationInvalid: the address is none of this machine's.
+    """
+    try:
+        family, kind, proto, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, proto) as probe:
+            # As the servers do, lest the remains of old connections look like a server. Without SO_REUSEPORT:
+            # gRPC would set it, and share the port with a stranger in silence.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except PermissionError as error:
+        raise ConfigurationInvalid(f"this user may not listen on port {port}: choose another with {flag}") from error
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(
+                f"port {port} on {host} is in use: stop what listens there, or choose another with {flag}"
+            ) from error
+        raise ConfigurationInvalid(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+def is_listening(host: str, port: int, *, timeout_seconds: float = 1.0) -> bool:
+    """Whether something accepts connections there."""
+    reached = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - compared, not bound
+    try:
+        with socket.create_connection((reached, port), timeout=timeout_seconds):
+            return True
+    except OSError:
+        return False

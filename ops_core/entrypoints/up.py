@@ -1,0 +1,114 @@
+"""`ops-core up`: everything in one process, and where to find it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from ops_core.cli.exit_codes import ExitCode
+from ops_core.cli.terminal import say
+from ops_core.entrypoints.demo import run_demo
+from ops_core.entrypoints.process import Concurrency, GrpcPort, Port, require_free_port, serve, server_settings
+from ops_core.errors import ConfigurationInvalid
+
+if TYPE_CHECKING:
+    from ops_core.bootstrap import Embedded
+    from ops_core.settings import Settings
+
+_Result = TypeVar("_Result")
+
+
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Submit one task and show it run.")] = False,
+    exit_after_demo: Annotated[
+        bool, typer.Option("--exit-after-demo", help="Stop then; the exit code is that of `task run`.")
+    ] = False,
+    port: Port = None,
+    grpc_port: GrpcPort = None,
+    concurrency: Concurrency = None,
+) -> None:
+    """Start everything in this process: store, queue, worker, housekeeper, REST and gRPC.
+
+    The store is a SQLite file, brought to the newest schema first. Ctrl-C stops it cleanly.
+    """
+    from ops_core import bootstrap
+    from ops_core.settings import require_safe_address
+
+    settings = _quiet_settings({"port": port, "grpc_port": grpc_port, "concurrency": concurrency})
+    require_safe_address(settings)
+    require_free_port(settings.host, settings.port, flag="--port")
+    require_free_port(settings.host, settings.grpc_port, flag="--grpc-port")
+    if settings.port and settings.port == settings.grpc_port:
+        raise ConfigurationInvalid(f"HTTP and gRPC cannot share port {settings.port}: choose another with --grpc-port")
+    outcome: list[int] = []
+
+    async def on_ready(running: Embedded) -> bool:
+        _print_banner(settings, running)
+        if demo or exit_after_demo:
+            outcome.append(await _in_daemon_thread(partial(_demo, settings, running)))
+        if exit_after_demo:
+            return False
+        say("Everything is up. Ctrl-C stops it.", style="dim")
+        return True
+
+    serve(bootstrap.run_embedded(settings, on_ready=on_ready))
+    if exit_after_demo:
+        raise typer.Exit(outcome[0] if outcome else ExitCode.unreachable)
+
+
+def _quiet_settings(flags: dict[str, object]) -> Settings:
+    """As asked for, but without a log line for everything that goes well: here a person reads along."""
+    from ops_core.settings import Settings, load_settings, show_settings
+
+    shown = show_settings(load_settings(Settings, flags), flags)
+    asked_for = any(one.name == "log_level" and one.source != "default" for one in shown)
+    return server_settings(flags if asked_for else {**flags, "log_level": "warning"})
+
+
+def _print_banner(settings: Settings, running: Embedded) -> None:
+    import os
+
+    from ops_core.bootstrap import find_mcp_config
+    from ops_core.entrypoints.banner import print_banner
+    from ops_core.runner.mcp_config import load_mcp_servers
+
+    print_banner(settings, running, mcp_servers=sorted(load_mcp_servers(find_mcp_config(settings), os.environ)))
+
+
+def _demo(settings: Settings, running: Embedded) -> int:
+    key = settings.api_key.get_secret_value() if settings.api_key else None
+    return run_demo(running.url, key)
+
+
+async def _in_daemon_thread(work: Callable[[], _Result]) -> _Result:
+    """What the work returns. Unlike `asyncio.to_thread`, a stop does not wait for a request that hangs."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_Result] = loop.create_future()
+
+    def settle(finish: Callable[[], None]) -> None:
+        if not done.cancelled():
+            finish()
+
+    def run() -> None:
+        try:
+            result = work()
+        except Exception as error:  # noqa: BLE001 - handed to whoever awaits
+            told = error
+            _tell_loop(loop, lambda: settle(lambda: done.set_exception(told)))
+        else:
+            _tell_loop(loop, lambda: settle(lambda: done.set_result(result)))
+
+    threading.Thread(target=run, name="demo", daemon=True).start()
+    return await done
+
+
+def _tell_loop(loop: asyncio.AbstractEventLoop, callback: Callable[[], None]) -> None:
+    try:
+        loop.call_soon_threadsafe(callback)
+    except RuntimeError:
+        return  # the loop is closed: the process is on its way out, and nobody waits any more
