@@ -1,1 +1,344 @@
-"""Settings to every object, built once; no globals, nothing happens at import."""
+"""Settings to every object, built once; no globals, nothing happens at import.
+
+One function a process. Each serves until SIGTERM or SIGINT and stops cleanly: doors first, then what they stand on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dramatiq.broker import Broker
+
+from ops_core import __version__
+from ops_core.api.app import make_app
+from ops_core.api.door import ApiConfig, ApiServices
+from ops_core.api.gate import LOOPBACK_HOSTS
+from ops_core.api.serve import serving
+from ops_core.broker.by_url import BrokerDoorbell, make_broker, make_doorbell
+from ops_core.domain.agent import AgentDefinition
+from ops_core.domain.caller import DEFAULT_NAMESPACE
+from ops_core.errors import ConfigurationInvalid
+from ops_core.rpc.server import make_server as make_rpc_server
+from ops_core.runner.build_agent import AgentBuilder
+from ops_core.runner.catalog import load_catalog
+from ops_core.runner.mcp_config import load_mcp_servers
+from ops_core.runner.probe import check_model
+from ops_core.runner.run_task import TaskRunner
+from ops_core.runner.tool_catalog import load_tool_catalog
+from ops_core.services.agents import AgentService
+from ops_core.services.housekeeper import Housekeeper
+from ops_core.services.limits import TaskLimits
+from ops_core.services.relay import Relay
+from ops_core.services.tasks import TaskService
+from ops_core.settings import Settings
+from ops_core.storage.leases import open_lease_store
+from ops_core.storage.migrations import upgrade
+from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
+from ops_core.storage.store import Store, open_store
+from ops_core.telemetry import LogEvent, get_logger
+from ops_core.worker.actors import make_worker
+from ops_core.worker.host import AgentHost
+from ops_core.worker.slots import Slots
+
+_log = get_logger()
+
+MCP_FILE = "mcp.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What every process stands on."""
+
+    settings: Settings
+    store: Store
+    nudges: StartedNudgeBus
+    #: What workers take tickets from.
+    broker: Broker
+    #: What rings for workers.
+    doorbell: BrokerDoorbell
+    relay: Relay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedded:
+    """What a running embedded system can say of itself."""
+
+    url: str
+    grpc_address: str
+    agents: Sequence[AgentDefinition]
+
+
+async def run_api(settings: Settings) -> None:
+    """Serve HTTP.
+
+    Raises:
+        ConfigurationInvalid: a setting, an agent file or the address is wrong. StoreUnavailable: no database in time.
+    """
+    with _stop_signal() as stop:
+        async with _core(settings, slots=None) as core:
+            await _register_agents(core)
+            async with _http(core):
+                await stop.wait()
+                _log.info(LogEvent.process_stopping, door="http")
+
+
+async def run_rpc(settings: Settings) -> None:
+    """Serve gRPC; raises as `run_api`."""
+    with _stop_signal() as stop:
+        async with _core(settings, slots=None) as core:
+            await _register_agents(core)
+            async with _rpc(core):
+                await stop.wait()
+                _log.info(LogEvent.process_stopping, door="grpc")
+
+
+async def run_worker(settings: Settings) -> None:
+    """Run agents; raises as `run_api`."""
+    with _stop_signal() as stop:
+        slots = Slots(settings.concurrency)
+        async with _core(settings, slots=slots) as core, _worker(core, slots):
+            await stop.wait()
+            _log.info(LogEvent.process_stopping, door="worker")
+
+
+async def run_housekeeper(settings: Settings) -> None:
+    """Do what must happen although nobody asks; raises as `run_api`."""
+    with _stop_signal() as stop:
+        async with _core(settings, slots=None) as core, _housekeeper(core):
+            await stop.wait()
+            _log.info(LogEvent.process_stopping, door="housekeeper")
+
+
+async def run_embedded(settings: Settings, *, on_ready: Callable[[Embedded], Awaitable[bool]]) -> None:
+    """Everything in this one process, after bringing the schema up to date; raises as `run_api`.
+
+    `on_ready` is awaited once all doors are open; when it returns False the system stops, else at a signal.
+    """
+    await asyncio.to_thread(upgrade, settings.database_url)
+    with _stop_signal() as stop:
+        slots = Slots(settings.concurrency)
+        async with AsyncExitStack() as stack:
+            core = await stack.enter_async_context(_core(settings, slots=slots))
+            agents = await _register_agents(core)
+            await stack.enter_async_context(_housekeeper(core))
+            await stack.enter_async_context(_worker(core, slots))
+            grpc_address = await stack.enter_async_context(_rpc(core))
+            url = await stack.enter_async_context(_http(core))
+            if await _until_stopped(on_ready(Embedded(url=url, grpc_address=grpc_address, agents=agents)), stop):
+                await stop.wait()
+            _log.info(LogEvent.process_stopping, door="embedded")
+
+
+def find_mcp_config(settings: Settings) -> Path | None:
+    """The file of MCP servers: the one that is set, else `mcp.json` beside the agent files or in this folder."""
+    if settings.mcp_config is not None:
+        return settings.mcp_config
+    places = (settings.agents_dir / MCP_FILE, Path(MCP_FILE))
+    return next((place for place in places if place.is_file()), None)
+
+
+@asynccontextmanager
+async def _core(settings: Settings, *, slots: Slots | None) -> AsyncIterator[Core]:
+    async with AsyncExitStack() as stack:
+        nudges = make_nudge_bus(settings.database_url)
+        store = await open_store(
+            settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds
+        )
+        stack.push_async_callback(store.aclose)
+        await _require_schema(store)
+        await nudges.start()
+        stack.push_async_callback(nudges.aclose)
+        broker = make_broker(settings.broker_url, gate=slots)
+        doorbell = make_doorbell(settings.broker_url, broker=broker)
+        stack.push_async_callback(doorbell.aclose)
+        relay = Relay(doorbell)
+        await relay.start()
+        stack.push_async_callback(relay.aclose)
+        yield Core(settings=settings, store=store, nudges=nudges, broker=broker, doorbell=doorbell, relay=relay)
+
+
+@asynccontextmanager
+async def _http(core: Core) -> AsyncIterator[str]:
+    """Serves HTTP while open; gives its URL."""
+    settings = core.settings
+    key = _api_key(settings)
+    limits = _limits(settings)
+    app = make_app(
+        ApiServices(
+            tasks=_task_service(core), agents=AgentService(agents=core.store), health=core.store, doorbell=core.doorbell
+        ),
+        ApiConfig(
+            limits=limits,
+            max_body_bytes=settings.max_body_bytes,
+            api_key=key,
+            allowed_hosts=None if key else LOOPBACK_HOSTS,
+            probed_queue=settings.queues[0],
+        ),
+    )
+    async with serving(app, host=settings.host, port=settings.port) as port:
+        _log.info(LogEvent.process_started, door="http", address=settings.host, port=port, version=__version__)
+        yield f"http://{_shown_host(settings.host)}:{port}"
+
+
+@asynccontextmanager
+async def _rpc(core: Core) -> AsyncIterator[str]:
+    """Serves gRPC while open; gives its address."""
+    settings = core.settings
+    server = make_rpc_server(
+        tasks=_task_service(core),
+        agents=AgentService(agents=core.store),
+        limits=_limits(settings),
+        health_probe=core.store,
+        host=settings.host,
+        port=settings.grpc_port,
+        api_key=_api_key(settings),
+        max_body_bytes=settings.max_body_bytes,
+        version=__version__,
+    )
+    await server.start()
+    try:
+        yield f"{_shown_host(settings.host)}:{server.port}"
+    finally:
+        await server.stop()
+
+
+@asynccontextmanager
+async def _worker(core: Core, slots: Slots) -> AsyncIterator[None]:
+    """Takes tickets and runs agents while open; drains at the end."""
+    settings = core.settings
+    builder = AgentBuilder(
+        tools=load_tool_catalog().registry,
+        mcp_servers=load_mcp_servers(find_mcp_config(settings), os.environ),
+        mock_delay_ms=settings.load_test_mock_agent_delay_ms,
+    )
+    runner = TaskRunner(runs=core.store, agents=core.store, builder=builder, announce=core.relay.announce)
+    host = AgentHost(
+        run_store=core.store,
+        lease_store_factory=lambda: open_lease_store(settings.database_url),
+        run_task=runner.run,
+        relay=core.relay,
+        slots=slots,
+        worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
+        queues=settings.queues,
+        lease_seconds=settings.lease_seconds,
+        drain_seconds=settings.drain_seconds,
+        loop_stall_seconds=settings.loop_stall_seconds,
+        nudges=core.nudges,
+    )
+    await host.start()
+    worker = make_worker(core.broker, host)
+    worker.start()
+    _log.info(LogEvent.process_started, door="worker", queues=list(settings.queues), slots=settings.concurrency)
+    try:
+        yield
+    finally:
+        await worker.aclose()
+        await host.drain()
+        await host.aclose()
+        await builder.aclose()
+
+
+@asynccontextmanager
+async def _housekeeper(core: Core) -> AsyncIterator[None]:
+    settings = core.settings
+    housekeeper = Housekeeper(
+        core.store,
+        core.doorbell,
+        core.relay,
+        interval_seconds=settings.housekeeper_interval_seconds,
+        ring_again_seconds=settings.ring_again_seconds,
+        max_crashes=settings.max_crashes,
+    )
+    await housekeeper.start()
+    try:
+        yield
+    finally:
+        await housekeeper.aclose()
+
+
+async def _register_agents(core: Core) -> Sequence[AgentDefinition]:
+    definitions = load_catalog(core.settings.agents_dir)
+    await core.store.put_agents(DEFAULT_NAMESPACE, definitions)
+    for definition in definitions:
+        _log.info(LogEvent.agent_registered, agent=definition.name, digest=definition.digest[:12])
+    return definitions
+
+
+def _task_service(core: Core) -> TaskService:
+    return TaskService(
+        tasks=core.store,
+        agents=core.store,
+        relay=core.relay,
+        nudges=core.nudges,
+        limits=_limits(core.settings),
+        # Under a load test no model is asked, so none needs a key.
+        model_check=check_model if core.settings.load_test_mock_agent_delay_ms is None else lambda _: None,
+    )
+
+
+def _limits(settings: Settings) -> TaskLimits:
+    return TaskLimits(
+        max_goal_chars=settings.max_goal_chars,
+        max_input_bytes=settings.max_body_bytes,
+        max_json_depth=settings.max_json_depth,
+        max_batch=settings.max_batch,
+        max_wait_seconds=settings.max_wait_seconds,
+    )
+
+
+def _api_key(settings: Settings) -> str | None:
+    return settings.api_key.get_secret_value() if settings.api_key else None
+
+
+def _shown_host(host: str) -> str:
+    if host in {"0.0.0.0", "::"}:  # noqa: S104  not bound here, only shown
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+async def _require_schema(store: Store) -> None:
+    health = await store.store_health()
+    if not health.migrated:
+        raise ConfigurationInvalid(
+            f"the database's schema is not this version's ({health.detail}): ops-core db upgrade"
+        )
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM or SIGINT sets; a second signal kills, as if nobody had caught it."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def on_signal() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, on_signal)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+async def _until_stopped(action: Awaitable[bool], stop: asyncio.Event) -> bool:
+    """What the action returns; False when the signal came first."""
+    acting, stopping = asyncio.ensure_future(action), asyncio.ensure_future(stop.wait())
+    await asyncio.wait([acting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if acting.done():
+        return acting.result()
+    acting.cancel()
+    await asyncio.gather(acting, return_exceptions=True)
+    return False

@@ -50,6 +50,21 @@ class LogEvent(StrEnum):
     plugin_broken = "plugin.broken"
 
 
+#: Loggers of libraries that are heard from `warning` on.
+_CHATTY = (
+    "aiosqlite",
+    "alembic",
+    "dramatiq",
+    "httpcore2",
+    "httpx2",
+    "mcp",
+    "pika",
+    "uvicorn",
+    "uvicorn.access",
+    "uvicorn.error",
+)
+
+
 def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
     """Set up structlog and the standard library's logging for this process, once.
 
@@ -85,7 +100,7 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # These write a line per request or connection; ours say the same with the task's id.
-    for name in ("httpx2", "httpcore2", "pika", "uvicorn.access", "dramatiq", "mcp", "aiosqlite", "alembic"):
+    for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 

@@ -106,6 +106,7 @@ class Store:
         housekeeping = SqlHousekeepingStore(single=single, reader=self._reader, is_sqlite=url.is_sqlite)
 
         self.add_task = tasks.add_task
+        self.find_submitted = tasks.find_submitted
         self.get_task = tasks.get_task
         self.list_tasks = tasks.list_tasks
         self.list_events = tasks.list_events

@@ -70,6 +70,15 @@ class SqlTaskStore:
                 ring = Ring(new.queue, 1, new.id, new.traceparent) if queued else None
                 return Added(_as_added(new, inserted), replayed=False, ring=ring)
 
+    async def find_submitted(self, namespace: str, idempotency_key: str, *, request_hash: str) -> Task | None:
+        statement = select(*_TASK).where(
+            tasks.c.namespace == namespace,
+            tasks.c.idempotency_key == idempotency_key,
+            tasks.c.request_hash == request_hash,
+        )
+        found = await self._tasks(await self._reader.rows(statement))
+        return found[0] if found else None
+
     async def get_task(self, namespace: str, task_id: UUID) -> Task | None:
         statement = select(*_TASK).where(tasks.c.id == task_id, tasks.c.namespace == namespace)
         found = await self._tasks(await self._reader.rows(statement))
