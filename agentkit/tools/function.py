@@ -20,6 +20,8 @@ R = TypeVar("R")
 
 #: Keeps a parameter's name from shadowing an attribute of the pydantic model (`copy`, `json`, `schema`).
 _PREFIX = "arg_"
+#: Wrong arguments that one message names.
+_PROBLEMS_NAMED = 10
 
 
 class FunctionTool(Generic[P, R]):
@@ -75,7 +77,7 @@ class FunctionTool(Generic[P, R]):
         try:
             checked = self._arguments.model_validate(arguments)
         except ValidationError as error:
-            problems = "; ".join(_problem(each["loc"], each["msg"]) for each in error.errors())
+            problems = "; ".join(_problem(each["loc"], each["msg"]) for each in error.errors()[:_PROBLEMS_NAMED])
             raise BadToolArguments(f"Wrong arguments for {self.spec.name!r}: {problems}.") from error
         return {name.removeprefix(_PREFIX): getattr(checked, name) for name in type(checked).model_fields}
 

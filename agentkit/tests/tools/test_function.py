@@ -136,6 +136,15 @@ async def test_wrong_arguments_are_named_and_the_function_is_not_called(
     assert problem in str(error.value)
 
 
+async def test_a_flood_of_wrong_arguments_gives_a_short_message() -> None:
+    def take(numbers: list[int]) -> str:
+        return ""
+
+    with pytest.raises(BadToolArguments) as error:
+        await answer(take, numbers=["x"] * 10_000)
+    assert len(str(error.value)) < 2_000
+
+
 async def test_the_context_is_given_to_the_function_and_hidden_from_the_model() -> None:
     @tool
     async def key(suffix: str, context: ToolContext) -> str:
