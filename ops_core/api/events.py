@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 from uuid import UUID
 
@@ -66,8 +67,9 @@ async def _messages(door: Door, task_id: UUID, after_seq: int) -> AsyncIterator[
     yield SSE_PREAMBLE
     events = door.tasks.watch(door.caller, task_id, after_seq=after_seq)
     try:
-        async for event in with_pings(events, door.draining, every_seconds=door.config.ping_seconds):
-            yield SSE_PING if event is None else to_server_sent(event)
+        async with aclosing(with_pings(events, door.draining, every_seconds=door.config.ping_seconds)) as paced:
+            async for event in paced:
+                yield SSE_PING if event is None else to_server_sent(event)
     except Unavailable as exc:
         # The stream ends; its reader connects again after the pause it was told, and goes on where it was.
         get_logger().warning(LogEvent.request_failed, task_id=str(task_id), error_code=exc.code)

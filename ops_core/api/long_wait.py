@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from fastapi import Request
@@ -47,9 +47,12 @@ def patience_seconds(query: float | None, prefer: str | None, *, longest: float,
 async def unless_interrupted(request: Request, draining: Draining, waiting: Coroutine[Any, Any, T]) -> T | None:
     """What `waiting` gives; None when the client left or the server stops before that."""
     wait = asyncio.ensure_future(waiting)
-    async with _cancelled_after(wait, _until_gone(request), draining.wait()) as tasks:
+    tasks = (wait, asyncio.ensure_future(_until_gone(request)), asyncio.ensure_future(draining.wait()))
+    try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         return wait.result() if wait.done() else None
+    finally:
+        _cancel(*tasks)
 
 
 async def _until_gone(request: Request) -> None:
@@ -59,48 +62,38 @@ async def _until_gone(request: Request) -> None:
 
 async def with_pings(
     items: AsyncGenerator[T, None], draining: Draining, *, every_seconds: float
-) -> AsyncIterator[T | None]:
+) -> AsyncGenerator[T | None, None]:
     """The items, and None whenever there was none for `every_seconds`. Ends with them, or when the server stops."""
+    queue: asyncio.Queue[T] = asyncio.Queue(1)
+    pumping = asyncio.ensure_future(_pump(items, queue))
     stopping = asyncio.ensure_future(draining.wait())
-    upcoming: asyncio.Task[T] | None = None
+    arriving = asyncio.ensure_future(queue.get())
     try:
-        while True:
-            upcoming = upcoming or asyncio.ensure_future(_next(items))
-            done, _ = await asyncio.wait(
-                {upcoming, stopping}, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if upcoming in done:
-                try:
-                    item = upcoming.result()
-                except StopAsyncIteration:
-                    return
-                upcoming = None
+        while not (pumping.done() and queue.empty() and not arriving.done()):
+            awaited = {arriving, stopping} if pumping.done() else {arriving, stopping, pumping}
+            done, _ = await asyncio.wait(awaited, timeout=every_seconds, return_when=asyncio.FIRST_COMPLETED)
+            if arriving in done:
+                item = arriving.result()
+                arriving = asyncio.ensure_future(queue.get())
                 yield item
             elif stopping in done:
                 return
-            else:
+            elif not done:
                 yield None
+        # Raises what ended the items, if anything did.
+        pumping.result()
     finally:
-        await _cancel(*(task for task in (upcoming, stopping) if task is not None))
-        await items.aclose()
+        _cancel(pumping, stopping, arriving)
 
 
-async def _next(items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
+async def _pump(items: AsyncGenerator[T, None], queue: asyncio.Queue[T]) -> None:
+    """Put the items into the queue. A task of its own, so that it closes them however its reader ends."""
+    async with aclosing(items):
+        async for item in items:
+            await queue.put(item)
 
 
-@asynccontextmanager
-async def _cancelled_after(
-    first: asyncio.Future[Any], *others: Awaitable[Any]
-) -> AsyncIterator[set[asyncio.Future[Any]]]:
-    tasks = {first, *(asyncio.ensure_future(other) for other in others)}
-    try:
-        yield tasks
-    finally:
-        await _cancel(*tasks)
-
-
-async def _cancel(*tasks: asyncio.Future[Any]) -> None:
+def _cancel(*tasks: asyncio.Future[Any]) -> None:
+    # Not waited for: Starlette cancels a stream at every await from when its client has left.
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

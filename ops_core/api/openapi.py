@@ -46,6 +46,8 @@ def describe(app: FastAPI) -> None:
         document["security"] = [{"bearer": []}, {"apiKey": []}, {}]
         for operation in _operations(document):
             _mark_problems(operation)
+        for never_sent in ("HTTPValidationError", "ValidationError"):
+            document["components"]["schemas"].pop(never_sent, None)
         return document
 
     app.openapi = complete  # type: ignore[method-assign] # FastAPI's own documented way
@@ -56,6 +58,8 @@ def _operations(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _mark_problems(operation: dict[str, Any]) -> None:
+    # FastAPI's own form of a validation error, which we never send.
+    operation["responses"].pop("422", None)
     for status, response in operation["responses"].items():
         if status in ("4XX", "5XX") and (content := response.get("content", {}).pop("application/json", None)):
             response["content"][MEDIA_TYPE] = {**content, "example": PROBLEM_EXAMPLE}

@@ -37,6 +37,7 @@ IdempotencyKey = Annotated[
     ),
 ]
 Prefer = Annotated[str | None, Header(alias="Prefer", description="`wait=30`: as `?wait=30` (RFC 7240).")]
+_USUAL_WAIT_SECONDS = 30.0
 _HEADERS = {
     "Location": {"description": "The task.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {"description": "`true` when the task was there before.", "schema": {"type": "string"}},
@@ -133,7 +134,9 @@ async def wait_for_task(
     task_id: UUID, request: Request, door: DoorDep, query: Annotated[TimeoutQueryIn, Query()]
 ) -> Response:
     """Wait until a task has finished. When the time is over the answer is the task as it is, not an error."""
-    patience = patience_seconds(query.timeout, None, longest=door.config.limits.max_wait_seconds, name="timeout")
+    longest = door.config.limits.max_wait_seconds
+    timeout = min(_USUAL_WAIT_SECONDS, longest) if query.timeout is None else query.timeout
+    patience = patience_seconds(timeout, None, longest=longest, name="timeout")
     task = await door.tasks.get(door.caller, task_id)
     return reply(TaskOut.from_domain(await _waited(request, door, task, patience)))
 

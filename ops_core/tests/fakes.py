@@ -94,7 +94,7 @@ class FakeStore:
         self.definitions: dict[str, AgentDefinition] = {}
         self.now = datetime(2026, 11, 21, 10, tzinfo=UTC)
         self.reads = 0
-        self._nudges = nudges
+        self.nudges = nudges
         self._hashes: dict[UUID, str | None] = {}
 
     # --- TaskStore
@@ -283,8 +283,8 @@ class FakeStore:
                 phase=event.phase,
             )
         )
-        if self._nudges is not None:
-            self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
+        if self.nudges is not None:
+            self.nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
         return task
 
 

@@ -301,7 +301,9 @@ class TimeoutQueryIn(BaseModel):
 
     model_config = REQUEST
 
-    timeout: FiniteFloat = Field(default=30.0, description="Seconds to wait at most.")
+    timeout: FiniteFloat | None = Field(
+        default=None, description="Seconds to wait at most. Left out: 30, or what the server allows."
+    )
 
 
 class EventsQueryIn(BaseModel):
