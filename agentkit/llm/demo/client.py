@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from agentkit.errors import ConfigurationError, LlmTimeout
 from agentkit.journal import fingerprint
 from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
-from agentkit.llm.demo_conversation import Turn, next_turn, rounds_after_goal
-from agentkit.llm.demo_form import in_form, output_schema_in
-from agentkit.llm.demo_protocol import as_text, speaks_text, tools_in
-from agentkit.llm.demo_tools import OfferedTools
+from agentkit.llm.demo.conversation import Turn, next_turn, rounds_after_goal
+from agentkit.llm.demo.form import in_form, output_schema_in
+from agentkit.llm.demo.protocol import as_text, speaks_text, tools_in
+from agentkit.llm.demo.tools import OfferedTools
 from agentkit.memory.token_estimate import message_tokens, text_tokens
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import AssistantMessage, Message, ToolCall

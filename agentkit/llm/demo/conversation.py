@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agentkit.llm.demo_goals import parts_of, skills_for
-from agentkit.llm.demo_protocol import observations_in
-from agentkit.llm.demo_skills import Observation, Skill, ToolNotOffered
-from agentkit.llm.demo_tools import DemoCall, OfferedTools
+from agentkit.llm.demo.goals import parts_of, skills_for
+from agentkit.llm.demo.protocol import observations_in
+from agentkit.llm.demo.skills import Observation, Skill, ToolNotOffered
+from agentkit.llm.demo.tools import DemoCall, OfferedTools
 from agentkit.transcript import Message, ToolMessage, UserMessage
 
 _SELF_DESCRIPTION = (

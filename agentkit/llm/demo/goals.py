@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from agentkit.llm.demo_numbers import expression_in
-from agentkit.llm.demo_places import zone_of
-from agentkit.llm.demo_skills import (
+from agentkit.llm.demo.numbers import expression_in
+from agentkit.llm.demo.places import zone_of
+from agentkit.llm.demo.skills import (
     Skill,
     arithmetic,
     lookup,
@@ -16,8 +16,8 @@ from agentkit.llm.demo_skills import (
     time_now,
     unit_conversion,
 )
-from agentkit.llm.demo_text import words
-from agentkit.llm.demo_tools import OfferedTools
+from agentkit.llm.demo.text import words
+from agentkit.llm.demo.tools import OfferedTools
 from agentkit.tools.units import UNITS
 
 #: Characters of a goal that are read; the patterns below look at each place more than once.

@@ -8,9 +8,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from agentkit.llm.demo_numbers import money_in, number_in
-from agentkit.llm.demo_text import excerpt, hit_names, is_about, most_about, pieces_of
-from agentkit.llm.demo_tools import DemoCall, OfferedTools
+from agentkit.llm.demo.numbers import money_in, number_in
+from agentkit.llm.demo.text import excerpt, hit_names, is_about, most_about, pieces_of
+from agentkit.llm.demo.tools import DemoCall, OfferedTools
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,12 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from agentkit.llm.demo_skills import Observation
+from agentkit.llm.demo.skills import Observation
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import AssistantMessage, Message, SystemMessage
 
 if TYPE_CHECKING:
-    from agentkit.llm.demo_conversation import Turn
+    from agentkit.llm.demo.conversation import Turn
 
 _OBSERVATION = re.compile(r"^Observation(?: \d+ \([^)]*\))?: (Error: )?", re.MULTILINE)
 
