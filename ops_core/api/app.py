@@ -44,7 +44,7 @@ def make_app(
     )
     app.state.services, app.state.config, app.state.draining = services, config, Draining()
     install_error_handlers(app)
-    for module in (events, tasks, agents, health, error_pages):
+    for module in (tasks, events, agents, health, error_pages):
         app.include_router(module.router)
     describe(app)
     return app

@@ -58,8 +58,8 @@ class Door:
         return self.services.tasks
 
 
-# Async, though it waits for nothing: FastAPI would run a plain function in a thread.
-async def _door(request: Request) -> Door:
+def door_of(request: Request) -> Door:
+    """What the request came with. `DoorDep` gives the same to a handler, at the price of FastAPI's injection."""
     app = request.app.state
     return Door(
         caller=request.state.caller,
@@ -68,6 +68,11 @@ async def _door(request: Request) -> Door:
         config=app.config,
         draining=app.draining,
     )
+
+
+# Async, though it waits for nothing: FastAPI would run a plain function in a thread.
+async def _door(request: Request) -> Door:
+    return door_of(request)
 
 
 DoorDep = Annotated[Door, Depends(_door)]

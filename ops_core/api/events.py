@@ -13,7 +13,7 @@ from starlette.responses import StreamingResponse
 from ops_core.api.door import PREFIX, Door, DoorDep, reply
 from ops_core.api.long_wait import with_pings
 from ops_core.api.openapi import answers
-from ops_core.errors import FieldProblem, InvalidInput, Unavailable
+from ops_core.errors import FieldProblem, InvalidInput, OpsCoreError
 from ops_core.telemetry import LogEvent, get_logger
 from ops_core.wire.events import EVENT_EXAMPLE, SSE_PING, SSE_PREAMBLE, EventPageOut, to_server_sent
 from ops_core.wire.tasks import EventsQueryIn
@@ -21,6 +21,8 @@ from ops_core.wire.tasks import EventsQueryIn
 router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"])
 
 _STREAM = "text/event-stream"
+#: More than any task's log will ever have.
+_SEQ_DIGITS = 18
 # A proxy that collects the stream before it passes it on would make it useless.
 _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _DOCS = answers(
@@ -56,7 +58,7 @@ async def list_or_stream_events(
 async def _stream(door: Door, task_id: UUID, after_seq: int) -> Response:
     # Asked here, since nothing can be refused once the stream has begun.
     task = await door.tasks.get(door.caller, task_id)
-    if after_seq < 0:
+    if not 0 <= after_seq < 10**_SEQ_DIGITS:
         raise _bad_seq()
     if task.status.is_final and after_seq >= task.seq:
         return Response(status_code=204, headers=_STREAM_HEADERS)
@@ -70,14 +72,14 @@ async def _messages(door: Door, task_id: UUID, after_seq: int) -> AsyncIterator[
         async with aclosing(with_pings(events, door.draining, every_seconds=door.config.ping_seconds)) as paced:
             async for event in paced:
                 yield SSE_PING if event is None else to_server_sent(event)
-    except Unavailable as exc:
-        # The stream ends; its reader connects again after the pause it was told, and goes on where it was.
+    except OpsCoreError as exc:
+        # The database is away, or the task has been removed. The stream ends; its reader connects again after the
+        # pause it was told, and goes on where it was, or is told what is wrong.
         get_logger().warning(LogEvent.request_failed, task_id=str(task_id), error_code=exc.code)
 
 
 def _seq(last_event_id: str) -> int:
-    # More digits than any seq has would be an expensive number to read.
-    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) <= 18):
+    if not (last_event_id.isascii() and last_event_id.isdecimal() and len(last_event_id) <= _SEQ_DIGITS):
         raise _bad_seq()
     return int(last_event_id)
 

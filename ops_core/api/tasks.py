@@ -7,8 +7,10 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
 
-from ops_core.api.door import PREFIX, Door, DoorDep, reply
+from ops_core.api.door import PREFIX, Door, DoorDep, door_of, reply
 from ops_core.api.long_wait import patience_seconds, unless_interrupted
 from ops_core.api.openapi import answers
 from ops_core.api.strict_json import StrictRoute
@@ -29,15 +31,28 @@ from ops_core.wire.tasks import (
 
 router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"], route_class=StrictRoute)
 
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        alias="Idempotency-Key",
-        description="The same key with the same request gives the first task again, and adds nothing.",
-    ),
-]
-Prefer = Annotated[str | None, Header(alias="Prefer", description="`wait=30`: as `?wait=30` (RFC 7240).")]
+_KEY_DESCRIPTION = "The same key with the same request gives the first task again, and adds nothing."
+_PREFER_DESCRIPTION = "`wait=30`: as `?wait=30` (RFC 7240)."
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description=_KEY_DESCRIPTION)]
+Prefer = Annotated[str | None, Header(alias="Prefer", description=_PREFER_DESCRIPTION)]
 _USUAL_WAIT_SECONDS = 30.0
+# The parameters of a submit. It reads them itself: it is the hottest operation, and FastAPI's reading of these three
+# would cost it a sixth of its time (350 against 290 µs).
+_SUBMIT_PARAMETERS = [
+    {
+        "name": "wait",
+        "in": "query",
+        "description": WaitQueryIn.model_fields["wait"].description,
+        "schema": {"type": "number", "minimum": 0},
+    },
+    {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": _KEY_DESCRIPTION,
+        "schema": {"type": "string", "maxLength": 255},
+    },
+    {"name": "Prefer", "in": "header", "description": _PREFER_DESCRIPTION, "schema": {"type": "string"}},
+]
 _HEADERS = {
     "Location": {"description": "The task.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {"description": "`true` when the task was there before.", "schema": {"type": "string"}},
@@ -47,6 +62,7 @@ _HEADERS = {
 @router.post(
     "",
     status_code=201,
+    openapi_extra={"parameters": _SUBMIT_PARAMETERS},
     responses=answers(
         TaskOut,
         TASK_EXAMPLE,
@@ -61,26 +77,22 @@ _HEADERS = {
         },
     ),
 )
-async def submit_task(
-    body: TaskIn,
-    request: Request,
-    door: DoorDep,
-    query: Annotated[WaitQueryIn, Query()],
-    idempotency_key: IdempotencyKey = None,
-    prefer: Prefer = None,
-) -> Response:
+async def submit_task(body: TaskIn, request: Request) -> Response:
     """Submit a task."""
-    patience = patience_seconds(query.wait, prefer, longest=door.config.limits.max_wait_seconds)
+    door, headers = door_of(request), request.headers
+    wait = _wait_query(request) if request.scope["query_string"] else None
+    patience = patience_seconds(wait, headers.get("prefer"), longest=door.config.limits.max_wait_seconds)
+    idempotency_key = headers.get("idempotency-key")
     _check_one_key(idempotency_key, body.idempotency_key)
     submission = body.to_submission(idempotency_key=idempotency_key, traceparent=door.traceparent)
     submitted = await door.tasks.submit(door.caller, submission)
-    headers = {"Location": f"{PREFIX}/tasks/{submitted.task.id}"}
-    if submitted.replayed:
-        headers["Idempotent-Replayed"] = "true"
-    if query.wait is None and patience:
-        headers["Preference-Applied"] = f"wait={patience:g}"
     task = await _waited(request, door, submitted.task, patience)
-    return reply(TaskOut.from_domain(task), 200 if submitted.replayed else 201, headers)
+    answered = {"Location": f"{PREFIX}/tasks/{task.id}"}
+    if submitted.replayed:
+        answered["Idempotent-Replayed"] = "true"
+    if wait is None and patience:
+        answered["Preference-Applied"] = f"wait={patience:g}"
+    return reply(TaskOut.from_domain(task), 200 if submitted.replayed else 201, answered)
 
 
 @router.post(
@@ -152,6 +164,13 @@ async def retry_task(task_id: UUID, door: DoorDep, body: RetryIn | None = None) 
     """Retry a finished task, from its journal or from scratch."""
     retry_from = RetryFrom.journal if body is None else body.retry_from
     return reply(TaskOut.from_domain(await door.tasks.retry(door.caller, task_id, retry_from=retry_from)))
+
+
+def _wait_query(request: Request) -> float | None:
+    try:
+        return WaitQueryIn.model_validate(dict(request.query_params)).wait
+    except ValidationError as exc:
+        raise RequestValidationError([{**one, "loc": ("query", *one["loc"])} for one in exc.errors()]) from exc
 
 
 def _check_one_key(header: str | None, body: str | None) -> None:

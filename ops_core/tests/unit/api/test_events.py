@@ -103,6 +103,11 @@ class TestStream:
         headers = [(b"Accept", b"text/event-stream"), (b"Last-Event-ID", last.encode())]
         assert (await client.get(done, headers=headers)).status_code == 422
 
+    @pytest.mark.parametrize("after", ["-1", str(10**18), str(2**64)])
+    async def test_a_place_that_no_log_has_is_refused(self, client: httpx2.AsyncClient, done: str, after: str) -> None:
+        answer = await client.get(f"{done}?after={after}", headers=STREAM)
+        assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (422, "/after")
+
     async def test_an_unknown_task_is_an_error_and_not_a_stream(self, client: httpx2.AsyncClient) -> None:
         answer = await client.get(f"{TASKS}/{UUID(int=1)}/events", headers=STREAM)
         assert (answer.status_code, answer.json()["code"]) == (404, "task_not_found")
