@@ -43,6 +43,8 @@ class Task(Answer):
     labels: dict[str, str] = {}
     attempt: int = 0
     max_attempts: int = 1
+    #: Workers lost.
+    crashes: int = 0
     round: int = 1
     #: Number of its last event.
     seq: int = 0
@@ -51,6 +53,8 @@ class Task(Answer):
     finished_at: datetime | None = None
     run_at: datetime | None = None
     waiting_for: str | None = None
+    #: Who runs it, or ran it last.
+    worker_id: str | None = None
     result: JsonValue = None
     error: ErrorAnswer | None = None
     usage: JsonObject | None = None

@@ -50,7 +50,7 @@ def postgres_server() -> Iterator[str]:
 @pytest.fixture
 def empty_postgres_url(postgres_server: str) -> Iterator[str]:
     """A new database without tables."""
-    with _database(postgres_server, template="template1") as url:
+    with new_database(postgres_server, template="template1") as url:
         yield url
 
 
@@ -64,7 +64,7 @@ def sqlite_url(empty_sqlite_url: str) -> str:
 @pytest.fixture(scope="session")
 def postgres_template(postgres_server: str) -> Iterator[str]:
     """Name of a database with the schema, to be copied: far cheaper than to migrate each."""
-    with _database(postgres_server, template="template1") as url:
+    with new_database(postgres_server, template="template1") as url:
         upgrade(url)
         yield url.partition("?")[0].rpartition("/")[2]
 
@@ -72,7 +72,7 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 @pytest.fixture
 def postgres_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
     """A new PostgreSQL database with the schema."""
-    with _database(postgres_server, template=postgres_template) as url:
+    with new_database(postgres_server, template=postgres_template) as url:
         yield url
 
 
@@ -97,7 +97,7 @@ def rabbitmq_url(rabbitmq_node: RabbitmqNode) -> str:
 
 
 @contextmanager
-def _database(server: str, *, template: str) -> Iterator[str]:
+def new_database(server: str, *, template: str) -> Iterator[str]:
     """URL of a database that exists while the block runs."""
     import psycopg
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -42,6 +43,13 @@ def until(condition: Callable[[], T], *, seconds: float = 30.0, what: str) -> T:
         time.sleep(0.02)
 
 
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on this port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Process:
     """One child, its output in a file, killed with its whole group in the end."""
 
@@ -63,12 +71,19 @@ class Process:
     def pid(self) -> int:
         return self.popen.pid
 
+    def family(self) -> set[int]:
+        """This process and all below it."""
+        return {self.pid} | descendants(self.pid)
+
     def output(self) -> str:
+        """What it has written so far."""
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """`kill -9` of the process and its children, as a power cut would."""
-        _kill_group(self.popen.pid, signal.SIGKILL)
+        """`kill -9` of the process and all below it, as a power cut would."""
+        for pid in self.family():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.popen.wait(STOP_SECONDS)
 
     def stop(self) -> int:
@@ -106,8 +121,7 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for process in self.processes:
-            _kill_group(process.pid, signal.SIGKILL)
-            process.popen.wait(STOP_SECONDS)
+            process.kill()
         if error is not None:
             for process in self.processes:
                 print(f"--- {process.name}\n{process.output()[-3000:]}", file=sys.stderr)
@@ -144,7 +158,7 @@ class System:
 
     def start_rpc(self) -> Process:
         process = self.start("rpc", "rpc", "start")
-        until(lambda: _listens(self.grpc_port), seconds=START_SECONDS, what="gRPC listens")
+        until(lambda: is_listening(self.grpc_port), seconds=START_SECONDS, what="gRPC listens")
         return process
 
     def start_worker(self, name: str, **settings: object) -> Process:
@@ -191,16 +205,3 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _kill_group(pid: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        return
