@@ -16,6 +16,7 @@ EVENT_FORMAT = 1
 class EventType(StrEnum):
     """What happened. Public: clients match on it."""
 
+    #: It was submitted.
     task_submitted = "task.submitted"
     #: A worker claimed it and starts (or goes on with) it.
     task_started = "task.started"
@@ -23,16 +24,23 @@ class EventType(StrEnum):
     task_due = "task.due"
     #: The attempt failed; it is tried again at `retry_at`.
     task_retrying = "task.retrying"
+    #: It waits for something outside.
     task_waiting = "task.waiting"
+    #: What it waited for has come.
     task_resumed = "task.resumed"
     #: Its worker drains; another one goes on.
     task_handed_over = "task.handed_over"
     #: Its worker was not heard of for a lease; another one goes on.
     task_lease_lost = "task.lease_lost"
+    #: Somebody asked to cancel it while it ran; its worker stops it.
     task_cancel_requested = "task.cancel_requested"
+    #: It has a result. Final.
     task_completed = "task.completed"
+    #: It has an error. Final.
     task_failed = "task.failed"
+    #: It was canceled. Final.
     task_canceled = "task.canceled"
+    #: It was refused before it ran. Final.
     task_rejected = "task.rejected"
     #: A person retries a finished task: the next round begins.
     task_reopened = "task.reopened"
