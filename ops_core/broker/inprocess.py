@@ -33,7 +33,7 @@ class QueueFull(BrokerError):
 class InProcessBroker(StubBroker):
     """Queues in memory: bounded, without delay queues and dead letters; what is given back is taken again."""
 
-    def __init__(self, *, gate: TicketGate | None = None, max_tickets: int = 10_000) -> None:
+    def __init__(self, *, gate: TicketGate | None = None, max_tickets: int = 100_000) -> None:
         super().__init__(middleware=[])
         self.gate: TicketGate = gate or OpenGate()
         self.max_tickets = max_tickets

@@ -19,16 +19,16 @@ _BLOCKED_SECONDS = 20.0
 CONNECTION_ERRORS = (pika.exceptions.AMQPError, AMQPConnectorException, OSError, AssertionError)
 
 
-def connection_parameters(url: str) -> list[pika.URLParameters]:
-    """One for each address of the URL (several are separated by `;`).
+def connection_parameters(url: str, *, connect_seconds: float = 10.0) -> list[pika.URLParameters]:
+    """One for each address of the URL (several are separated by `;`), each to be reached within this time.
 
     Raises:
         ConfigurationInvalid: it cannot be read.
     """
-    return [_one(part) for part in url.split(";")]
+    return [_one(part, connect_seconds) for part in url.split(";")]
 
 
-def _one(url: str) -> pika.URLParameters:
+def _one(url: str, connect_seconds: float) -> pika.URLParameters:
     try:
         parameters = pika.URLParameters(url)
         asked = parse_qs(urlsplit(url).query)
@@ -41,6 +41,7 @@ def _one(url: str) -> pika.URLParameters:
         parameters.heartbeat = _HEARTBEAT_SECONDS
     if "blocked_connection_timeout" not in asked:
         parameters.blocked_connection_timeout = _BLOCKED_SECONDS
+    parameters.socket_timeout = parameters.stack_timeout = connect_seconds
     return parameters
 
 

@@ -16,6 +16,8 @@ from ops_core.wire.ticket import MAX_COUNT, split_ring
 #: Tickets that wait for their confirm at once.
 _MOST_OUTSTANDING = 500
 _RECONNECT_SECONDS = 0.1
+#: Of the time a caller waits, how much may go into connecting.
+_CONNECT_SHARE = 0.8
 _LONGEST_RECONNECT_SECONDS = 1.0
 
 
@@ -26,7 +28,7 @@ class RabbitmqDoorbell:
         """Raises:
         ConfigurationInvalid: the URL cannot be read.
         """
-        self._parameters = connection_parameters(url)
+        self._parameters = connection_parameters(url, connect_seconds=timeout_seconds * _CONNECT_SHARE)
         self._timeout = timeout_seconds
         self._link: Link | None = None
         #: One caller at a time: a connection has one batch under way.

@@ -42,8 +42,8 @@ class HousekeepingLoop:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            if await self.tick() < self._limit:
-                await asyncio.sleep(self._interval * random.uniform(0.75, 1.25))  # noqa: S311 -- spread
+            more_to_do = await self.tick() >= self._limit
+            await asyncio.sleep(0 if more_to_do else self._interval * random.uniform(0.75, 1.25))  # noqa: S311 -- spread
 
     async def tick(self) -> int:
         """One round: how much it changed, 0 when it failed. An error is logged when it begins, not at each tick."""

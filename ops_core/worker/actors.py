@@ -16,7 +16,7 @@ from dramatiq.worker import ConsumerThread, Worker
 from ops_core.errors import StoreUnavailable
 from ops_core.telemetry import LogEvent, get_logger
 from ops_core.wire.ticket import decode_ticket
-from ops_core.worker.host import AgentHost
+from ops_core.worker.host import AgentHost, NotTaking
 
 _log = get_logger()
 
@@ -73,8 +73,8 @@ class TicketWorker(Worker):
     async def aclose(self) -> None:
         """Take no more tickets and give back those in hand, within about a second; agents go on."""
         self._host.stop_taking()
-        for consumer in self.consumers.values():
-            consumer.stop()
+        # Claims under way come first: a ticket whose consumer has closed cannot be acknowledged any more.
+        await asyncio.sleep(0)
         if self._in_hand:
             await asyncio.wait(set(self._in_hand), timeout=_SETTLE_SECONDS)
         await asyncio.to_thread(self.stop, int(_JOIN_SECONDS * 1000))
@@ -131,6 +131,8 @@ class TicketWorker(Worker):
         """Acknowledge the ticket once its claim has committed; give it back when it failed."""
         try:
             await self._ring(*message.args, **message.kwargs)
+        except NotTaking:
+            message.fail()
         except StoreUnavailable as error:
             _log.warning(LogEvent.ticket_given_back, queue=message.queue_name, reason=error.detail)
             message.fail()

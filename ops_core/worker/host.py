@@ -44,6 +44,10 @@ _UNWIND_SECONDS = 0.1
 RunTask = Callable[[Task, RunControl], Awaitable[object]]
 
 
+class NotTaking(Exception):
+    """The host drains: another worker should have this ticket."""
+
+
 class AgentHost:
     """One for each worker process. All methods belong to the loop that called `start`."""
 
@@ -85,6 +89,7 @@ class AgentHost:
         self._pulse: asyncio.Task[None] | None = None
         self._unsubscribe: Callable[[], None] | None = None
         self._failed_claims = 0
+        self._closing = False
         self._draining = False
         self._heartbeat = Heartbeat(
             lease_store_factory=lease_store_factory,
@@ -115,12 +120,16 @@ class AgentHost:
 
         Raises:
             StoreUnavailable: nothing was claimed; give the ticket back. No other enters until a pause is over.
+            NotTaking: this worker takes no more; give the ticket back.
         """
+        if self._closing:
+            self.slots.release()
+            raise NotTaking
         slots = 1 + self.slots.take_up_to(ticket.count - 1)
         started = 0
         try:
             started += self._begin(await self._claim(ticket.queue, slots))
-            if started < slots and not self._draining:
+            if started < slots and not self._closing:
                 await asyncio.sleep(_SECOND_TRY_SECONDS)
                 started += self._begin(await self._claim(ticket.queue, slots - started))
         except StoreUnavailable:
@@ -130,11 +139,13 @@ class AgentHost:
         finally:
             if started < slots:
                 self.slots.release(slots - started)
+        _log.debug(LogEvent.ticket_taken, queue=ticket.queue, count=ticket.count, claimed=started)
         if ticket.count > slots:
             self._relay.announce([Ring(ticket.queue, ticket.count - slots, ticket.task_id, ticket.traceparent)])
 
     def stop_taking(self) -> None:
         """Let no more tickets in."""
+        self._closing = True
         self.slots.close()
 
     async def drain(self) -> None:
@@ -198,7 +209,6 @@ class AgentHost:
         for run in runs:
             if self._draining:
                 run.stop(RunStopReason.drain)
-            _log.debug(LogEvent.task_claimed, task_id=str(run.task.id), epoch=run.lease.epoch, queue=run.task.queue)
             running = asyncio.create_task(self._run(run), name=f"task-{run.task.id}")
             self._runs.add(running)
             running.add_done_callback(self._runs.discard)

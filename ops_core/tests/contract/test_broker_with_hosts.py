@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
 
 from ops_core.broker.by_url import make_broker, make_doorbell
-from ops_core.ports import Ring
+from ops_core.ports import QueueBacklog, Ring
+from ops_core.services.housekeeper import Housekeeper
 from ops_core.services.relay import Relay
 from ops_core.tests.rabbitmq_node import RabbitmqNode
 from ops_core.tests.unit.worker.fakes import FakeLeaseStore, FakeRunStore, Runs, wait_until
@@ -226,3 +227,76 @@ async def test_a_quorum_queue_that_an_operator_has_made_is_used_as_it_is(rabbit_
     await rabbit_town.worker(10, runs)
     await rabbit_town.submit(20)
     await wait_until(lambda: finished(runs) == 20)
+
+
+class Backlogs:
+    """A housekeeping store over the run store in memory."""
+
+    def __init__(self, store: FakeRunStore) -> None:
+        self.store = store
+
+    async def release_due(self, *, limit: int) -> Sequence[Ring]:
+        return []
+
+    async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
+        return []
+
+    async def fail_overdue(self, *, limit: int) -> int:
+        return 0
+
+    async def backlogs(self) -> Sequence[QueueBacklog]:
+        return [QueueBacklog("default", len(self.store.queued), 60.0)]
+
+
+async def test_tasks_whose_tickets_were_all_lost_are_rung_for_again_and_run(town: Town) -> None:
+    runs = Runs()
+    runs.let_go.set()
+    town.store.add(200)
+    await town.worker(10, runs)
+    town.store.add(1)
+    await town.doorbell.ring([Ring("default")])
+    await wait_until(lambda: len(runs.started) == 1)
+    assert len(town.store.queued) == 200, "the control: without tickets nobody takes them"
+    keeper = Housekeeper(
+        Backlogs(town.store), town.doorbell, town.relay, interval_seconds=0.05, ring_again_seconds=10, max_crashes=5
+    )
+    assert await keeper.tick() == 0
+    await wait_until(lambda: finished(runs) == 201)
+
+
+async def test_a_backlog_that_has_its_tickets_is_not_rung_for_again(town: Town) -> None:
+    town.store.add(100)
+    await town.doorbell.ring([Ring("default", 100)])
+    keeper = Housekeeper(
+        Backlogs(town.store), town.doorbell, town.relay, interval_seconds=0.05, ring_again_seconds=10, max_crashes=5
+    )
+    before = await town.tickets()
+    await keeper.tick()
+    assert town.relay.pending == 0
+    assert await town.tickets() == before
+
+
+@pytest.mark.services
+async def test_a_worker_that_starts_before_rabbitmq_works_once_it_is_there(
+    rabbit_town: Town, rabbitmq_node: RabbitmqNode
+) -> None:
+    await asyncio.to_thread(rabbitmq_node.stop)
+    runs = Runs()
+    runs.let_go.set()
+    try:
+        await rabbit_town.worker(10, runs)
+        await rabbit_town.submit(10)
+        await wait_until(lambda: rabbit_town.relay.broker_is_away)
+    finally:
+        await asyncio.to_thread(rabbitmq_node.start)
+    await wait_until(lambda: finished(runs) == 10, seconds=30)
+
+
+@pytest.mark.services
+async def test_a_worker_closes_quickly_while_rabbitmq_is_away(rabbit_town: Town, rabbitmq_node: RabbitmqNode) -> None:
+    _, worker = await rabbit_town.worker(10, Runs())
+    await asyncio.to_thread(rabbitmq_node.stop)
+    try:
+        await asyncio.wait_for(worker.aclose(), 3)
+    finally:
+        await asyncio.to_thread(rabbitmq_node.start)

@@ -13,7 +13,7 @@ from ops_core.errors import StoreUnavailable
 from ops_core.ports import Doorbell, Nudge, NudgeKind, Ring, RunStopReason
 from ops_core.services.relay import Relay
 from ops_core.tests.unit.worker.fakes import FakeDoorbell, FakeLeaseStore, FakeRunStore, Runs, wait_until
-from ops_core.worker.host import AgentHost
+from ops_core.worker.host import AgentHost, NotTaking
 from ops_core.worker.slots import Slots
 
 
@@ -278,6 +278,16 @@ async def test_draining_ends_although_a_run_does_not_stop() -> None:
         await asyncio.wait_for(rig.host.drain(), 5)
         assert rig.host.held == 1
         rig.runs.let_go.set()
+
+
+async def test_a_ticket_that_comes_while_draining_claims_nothing(rig: Rig) -> None:
+    rig.store.add(1)
+    assert rig.slots.try_enter()
+    rig.host.stop_taking()
+    with pytest.raises(NotTaking):
+        await rig.host.take(Ring("default"))
+    assert rig.store.claims == []
+    assert rig.slots.used == 0
 
 
 async def test_closing_takes_the_worker_off_the_list() -> None:
