@@ -17,10 +17,10 @@ EVENT_EXAMPLE: dict[str, Any] = {
     "seq": 4,
     "round": 1,
     "type": "tool.completed",
-    "payload": {"tool": "calculator", "result": "391"},
+    "payload": {"name": "calculator", "arguments": {"expression": "17 * 23"}, "content": "391", "is_error": False},
     "at": "2026-11-21T10:00:01.300000Z",
     "format": 1,
-    "step_key": "1/tool/0",
+    "step_key": "1/tool/1",
     "phase": "result",
 }
 #: How long, in milliseconds, an EventSource waits before it connects again.

@@ -55,7 +55,7 @@ TASK_EXAMPLE: dict[str, Any] = {
     "deadline_at": None,
     "cancel_requested_at": None,
     "waiting_for": None,
-    "result": "17 * 23 = 391",
+    "result": {"answer": "17 * 23 = 391", "output": None},
     "error": None,
     "usage": {
         "steps": 2,
