@@ -119,7 +119,7 @@ class Settings(_Layered):
     )
 
     # doors
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address that HTTP and gRPC listen on.")
+    host: str = Field(default="127.0.0.1", pattern=r"^\S+$", description="Address that HTTP and gRPC listen on.")
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP port.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port.")
     api_key: SecretStr | None = Field(
@@ -134,7 +134,7 @@ class Settings(_Layered):
     # agents
     agents_dir: Path = Field(default=Path("agents"), description="Folder of agent files (`*.yaml`).")
     mcp_config: Path | None = Field(
-        default=None, description="File with `mcpServers` (default: `mcp.json` beside the agents, when it exists)."
+        default=None, description="File with `mcpServers` (default: `mcp.json` beside the agents or in this folder)."
     )
     load_test_mock_agent_delay_ms: int | None = Field(
         default=None, ge=0, description="For load tests only: every agent waits this long instead of asking a model."
@@ -284,10 +284,9 @@ def export_dotenv() -> None:
             os.environ.setdefault(name, value)
 
 
-def child_environment(flags: Mapping[str, object]) -> dict[str, str]:
-    """The environment in which a child process loads the same settings as this one did with these flags."""
-    given = {variable_of(name): shown for name, value in _given(flags).items() if (shown := _as_variable(value))}
-    return {**os.environ, **given}
+def export_flags(flags: Mapping[str, object]) -> None:
+    """Put the flags into this process's environment, so that its child processes load the same settings."""
+    os.environ.update({variable_of(name): _as_variable(value) for name, value in _given(flags).items()})
 
 
 def require_safe_address(settings: Settings) -> None:
@@ -300,6 +299,17 @@ def require_safe_address(settings: Settings) -> None:
         f"the address {settings.host} can be reached from other machines and no API key is set: "
         f"set {variable_of('api_key')}, or listen on 127.0.0.1"
     )
+
+
+def require_shared_queue(settings: Settings) -> None:
+    """Raises:
+    ConfigurationInvalid: the queue lives in one process, and a process of its own would be alone with it.
+    """
+    if settings.broker_url == "memory://":
+        raise ConfigurationInvalid(
+            "the in-process queue (memory://) reaches nobody outside its process: set OPS_CORE_BROKER_URL to a "
+            "RabbitMQ (amqp://user:password@host/vhost), or run everything in one process with `ops-core up`"
+        )
 
 
 def _sources(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -15,10 +17,11 @@ from ops_core.domain.task import JsonObject
 from ops_core.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ops_core.domain.agent import AgentDefinition
     from ops_core.runner.probe import McpProbe
+
+#: The tool that reaches any configured server; it is made for each agent, and so is in no catalog.
+MCP_PROXY: Final = "mcp_proxy_tool"
 
 
 def check(
@@ -30,7 +33,6 @@ def check(
 ) -> None:
     """Check agent files without a server; errors name file, line and field."""
     from ops_core.bootstrap import find_mcp_config
-    from ops_core.runner.probe import probe_mcp
     from ops_core.settings import Settings, export_dotenv, load_settings
     from ops_core.wire.agent_file import load_agent_files
 
@@ -39,9 +41,7 @@ def check(
     if not settings.agents_dir.is_dir():
         raise ConfigurationInvalid(f"there is no folder {settings.agents_dir}: name it, or set OPS_CORE_AGENTS_DIR")
     definitions = load_agent_files(settings.agents_dir)
-    wanted = {server for definition in definitions for server in definition.mcp_servers}
-    probes = {probe.name: probe for probe in asyncio.run(probe_mcp(find_mcp_config(settings)))} if wanted else {}
-    reports = [_report(definition, probes) for definition in definitions]
+    reports = asyncio.run(_reports(definitions, find_mcp_config(settings)))
     if output is OutputFormat.table:
         _write(reports)
     else:
@@ -52,21 +52,37 @@ def check(
         raise typer.Exit(ExitCode.failed)
 
 
-def _report(definition: AgentDefinition, probes: Mapping[str, McpProbe]) -> JsonObject:
+async def _reports(definitions: Sequence[AgentDefinition], mcp_config: Path | None) -> list[JsonObject]:
+    from ops_core.runner.probe import probe_mcp
+    from ops_core.runner.tool_catalog import load_tool_catalog
+
+    wanted = any(definition.mcp_servers for definition in definitions)
+    probes = {probe.name: probe for probe in await probe_mcp(mcp_config)} if wanted else {}
+    offered = [spec.name for spec in await load_tool_catalog().registry.specs()]
+    return [_report(definition, offered, probes) for definition in definitions]
+
+
+def _report(definition: AgentDefinition, offered: Sequence[str], probes: Mapping[str, McpProbe]) -> JsonObject:
     from ops_core.runner.probe import check_model, shown_model
 
     problem = check_model(definition)
     problems = [problem] if problem else []
-    found = list(definition.tools)
+    found: list[str] = []
+    for pattern in definition.tools:
+        fitting = [pattern] if pattern == MCP_PROXY else [name for name in offered if fnmatchcase(name, pattern)]
+        found += fitting
+        if not fitting:
+            problems.append(f"no tool is named {pattern!r}; there are {', '.join([*offered, MCP_PROXY])}")
     for server in definition.mcp_servers:
         probe = probes.get(server)
         if probe is None:
-            problems.append(f"the MCP server {server!r} is not configured")
+            problems.append(f"the MCP server {server!r} is not configured; there are {', '.join(probes)}")
         elif not probe.ok:
             problems.append(f"the MCP server {server!r} cannot be used: {probe.detail}")
         else:
             found += probe.tools
-    return {"name": definition.name, "model": shown_model(definition), "tools": found, "problems": problems}
+    tools = list(dict.fromkeys(found))
+    return {"name": definition.name, "model": shown_model(definition), "tools": tools, "problems": problems}
 
 
 def _write(reports: list[JsonObject]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import typer
@@ -114,7 +116,7 @@ def _database(settings: Settings) -> Finding:
     try:
         url = DatabaseUrl.parse(settings.database_url)
         if url.is_sqlite and not url.sqlite_path.exists():
-            return Finding("database", State.ok, f"{shown} is not there yet; `ops-core up` makes it")
+            return _new_file(shown, url.sqlite_path)
         found, wanted = migrations.current(settings.database_url), migrations.newest()
     except OpsCoreError as error:
         return Finding("database", State.fail, error.detail, "start it, or correct OPS_CORE_DATABASE_URL")
@@ -122,6 +124,13 @@ def _database(settings: Settings) -> Finding:
         return Finding("database", State.ok, f"{shown} answers, schema {found}")
     state = f"has schema {found}" if found else "has no schema"
     return Finding("database", State.fail, f"{shown} {state}, this version wants {wanted}", "ops-core db upgrade")
+
+
+def _new_file(shown: str, path: Path) -> Finding:
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        return Finding("database", State.fail, f"{shown} cannot be made in {folder}", "correct OPS_CORE_DATABASE_URL")
+    return Finding("database", State.ok, f"{shown} is not there yet; `ops-core up` makes it")
 
 
 def _broker(settings: Settings) -> Finding:

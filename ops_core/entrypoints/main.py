@@ -13,9 +13,10 @@ from ops_core.cli import agents, tasks
 from ops_core.cli.context import CliContext
 from ops_core.cli.exit_codes import ExitCode
 from ops_core.cli.output import write_line
-from ops_core.cli.refusals import CommandRefused, tell, tell_refusal
+from ops_core.cli.refusals import CommandRefused, tell_refusal
 from ops_core.entrypoints import agent_check, api, config, db, doctor, housekeeper, rpc, up, worker
-from ops_core.errors import ConfigurationInvalid, OpsCoreError
+from ops_core.entrypoints.process import tell_error
+from ops_core.errors import OpsCoreError
 
 if TYPE_CHECKING:
     from ops_core.client import Client
@@ -35,10 +36,7 @@ def run(arguments: Sequence[str], *, connect: Callable[[str | None], Client] | N
     except CommandRefused as error:
         return tell_refusal(error)
     except OpsCoreError as error:
-        lines = [f"{one.pointer}: {one.detail}" for one in error.problems]
-        # An agent file's detail is its problems once more, in one line.
-        tell(error.title.lower() if lines else error.detail, advice=_advice(error), lines=lines)
-        return ExitCode.usage if isinstance(error, ConfigurationInvalid) else ExitCode.failed
+        return tell_error(error)
     return ExitCode.ok
 
 
@@ -79,12 +77,18 @@ def version() -> None:
     write_line(__version__)
 
 
-def _root(
-    show_version: Annotated[bool, typer.Option("--version", help="Print the version.", is_eager=True)] = False,
-) -> None:
-    if show_version:
+def _show_version(asked: bool) -> None:
+    if asked:
         version()
         raise typer.Exit
+
+
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options of the whole command line."""
 
 
 def _group(what: str, commands: dict[str, Callable[..., None]]) -> typer.Typer:
@@ -102,16 +106,6 @@ def _connect(url: str | None) -> Client:
 
     settings = load_settings(ClientSettings, {"url": url})
     return Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
-
-
-def _advice(error: OpsCoreError) -> str:
-    match error.code:
-        case "agent_file_invalid":
-            return "ops-core agent check, once they are corrected"
-        case "configuration_invalid":
-            return "ops-core config show"
-        case _:
-            return "ops-core doctor"
 
 
 if __name__ == "__main__":

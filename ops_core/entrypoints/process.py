@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ops_core.errors import ConfigurationInvalid
+from ops_core.cli.exit_codes import ExitCode
+from ops_core.cli.refusals import tell
+from ops_core.errors import ConfigurationInvalid, OpsCoreError
 
 if TYPE_CHECKING:
     # pydantic-settings costs 0.2 s, which `--help` need not pay.
@@ -26,8 +28,17 @@ Concurrency = Annotated[
 ]
 
 
+_ADVICE = {
+    "configuration_invalid": "correct it; ops-core doctor looks at everything again",
+    "agent_file_invalid": "ops-core agent check, once it is corrected",
+    "port_in_use": "ops-core doctor, which says what it can about the ports",
+}
+
+
 class PortInUse(ConfigurationInvalid):
     """Somebody else listens there."""
+
+    code = "port_in_use"
 
 
 def server_settings(flags: Mapping[str, object]) -> Settings:
@@ -51,6 +62,14 @@ def serve(process: Coroutine[Any, Any, None]) -> None:
         asyncio.run(process)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # a second Ctrl-C, or one before it had begun to listen for them
+
+
+def tell_error(error: OpsCoreError) -> ExitCode:
+    """Say why the process cannot do its work, one line for each thing that is wrong; returns the exit code for it."""
+    lines = [f"{one.pointer}: {one.detail}" for one in error.problems]
+    # With problems, the detail is either the title or the problems once more in one line.
+    tell(error.title if lines else error.detail, advice=_ADVICE.get(error.code, "ops-core doctor"), lines=lines)
+    return ExitCode.usage if isinstance(error, ConfigurationInvalid) else ExitCode.failed
 
 
 def require_free_port(host: str, port: int, *, flag: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -71,8 +72,6 @@ def _quiet_settings(flags: dict[str, object]) -> Settings:
 
 
 def _print_banner(settings: Settings, running: Embedded) -> None:
-    import os
-
     from ops_core.bootstrap import find_mcp_config
     from ops_core.entrypoints.banner import print_banner
     from ops_core.runner.mcp_config import load_mcp_servers

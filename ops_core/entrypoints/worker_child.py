@@ -1,0 +1,31 @@
+"""One worker process, started by `ops-core worker start`; its settings come from the environment of its parent."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ops_core.entrypoints.process import serve, server_settings, tell_error
+from ops_core.entrypoints.worker import STOP_GRACE_SECONDS
+from ops_core.errors import OpsCoreError
+
+
+def main() -> int:
+    """Run agents until told to stop, or until the parent is gone; returns the exit code."""
+    from ops_core import bootstrap
+    from ops_core.worker.supervisor import end_with_parent
+
+    try:
+        settings = server_settings({})
+        end_with_parent(after_seconds=settings.drain_seconds + STOP_GRACE_SECONDS)
+        serve(bootstrap.run_worker(settings))
+    except OpsCoreError as error:
+        return tell_error(error)
+    except typer.Exit as stopped:
+        return stopped.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,49 @@
+"""`agent check` names file, line and field of each mistake, and lists the tools that are found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from ops_core.tests.unit.entrypoints.conftest import Command
+
+GOOD = "name: helper\ntools: [calculator, 'conv*']\n"
+
+
+def write(name: str, text: str) -> None:
+    Path("agents").mkdir(exist_ok=True)
+    Path("agents", name).write_text(text)
+
+
+def test_a_good_file_is_shown_with_its_model_and_tools(command: Command) -> None:
+    write("helper.yaml", GOOD)
+    told = command("agent", "check", "-o", "json")
+    assert told.code == 0
+    assert json.loads(told.out) == [
+        {"name": "helper", "model": "demo/demo", "tools": ["calculator", "convert_units"], "problems": []}
+    ]
+    assert "helper" in command("agent", "check", "agents").out
+
+
+def test_mistakes_are_named_with_file_line_and_field(command: Command) -> None:
+    write("helper.yaml", "name: helper\nplaner: react\nlimits:\n  steps: 0\n")
+    told = command("agent", "check")
+    assert told.code == 2
+    assert "agents/helper.yaml:2: planer: " in told.err
+    assert "agents/helper.yaml:4: limits.steps: " in told.err
+
+
+def test_what_is_missing_to_run_an_agent_is_told(command: Command) -> None:
+    write("helper.yaml", GOOD + "model: {provider: openai, name: gpt-5}\n")
+    write("other.yaml", "name: other\ntools: [calculater]\nmcp_servers: [nowhere]\n")
+    told = command("agent", "check")
+    assert told.code == 1
+    assert "OPENAI_API_KEY" in told.err
+    assert "'nowhere' is not configured" in told.err
+    assert "no tool is named 'calculater'" in told.err
+
+
+def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
+    told = command("agent", "check", "nowhere")
+    assert told.code == 2
+    assert "nowhere" in told.err
