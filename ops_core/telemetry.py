@@ -58,11 +58,13 @@ _CHATTY = (
     "httpcore2",
     "httpx2",
     "mcp",
-    "pika",
     "uvicorn",
     "uvicorn.access",
     "uvicorn.error",
 )
+
+#: Loggers of libraries that say at `error` what we say ourselves (`broker.lost`), at each try anew.
+_ECHOING = ("pika",)
 
 
 def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
@@ -84,7 +86,12 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
     else:
         renderer = structlog.dev.ConsoleRenderer()
     structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        # First, so that a line nobody will see costs next to nothing.
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
@@ -102,6 +109,8 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
     # These write a line per request or connection; ours say the same with the task's id.
     for name in _CHATTY:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+    for name in _ECHOING:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def get_logger(**fields: Any) -> structlog.stdlib.BoundLogger:

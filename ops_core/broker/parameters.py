@@ -6,7 +6,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pika
 import pika.exceptions
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
+from pika.adapters.utils.connection_workflow import (
+    AMQPConnectionWorkflowFailed,
+    AMQPConnectorException,
+    AMQPConnectorPhaseErrorBase,
+)
 
 from ops_core.errors import ConfigurationInvalid
 
@@ -43,6 +47,17 @@ def _one(url: str, connect_seconds: float) -> pika.URLParameters:
         parameters.blocked_connection_timeout = _BLOCKED_SECONDS
     parameters.socket_timeout = parameters.stack_timeout = connect_seconds
     return parameters
+
+
+def reason_of(error: BaseException) -> str:
+    """What went wrong, out of the layers that pika wraps it in."""
+    while True:
+        if isinstance(error, AMQPConnectionWorkflowFailed) and error.exceptions:
+            error = error.exceptions[-1]
+        elif isinstance(error, AMQPConnectorPhaseErrorBase):
+            error = error.exception
+        else:
+            return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def addresses(parameters: list[pika.URLParameters]) -> str:

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from ops_core.broker.parameters import CONNECTION_ERRORS, addresses, connection_parameters
+from ops_core.broker.parameters import CONNECTION_ERRORS, addresses, connection_parameters, reason_of
 from ops_core.broker.publisher_link import Link
 from ops_core.errors import BrokerUnavailable
 from ops_core.ports import Ring
@@ -75,7 +75,7 @@ class RabbitmqDoorbell:
         except TimeoutError as error:
             raise BrokerUnavailable(f"RabbitMQ at {self._where} did not answer within {self._timeout:g} s") from error
         except CONNECTION_ERRORS as error:
-            raise BrokerUnavailable(f"RabbitMQ at {self._where}: {type(error).__name__}: {error}") from error
+            raise BrokerUnavailable(f"RabbitMQ at {self._where}: {reason_of(error)}") from error
 
     async def _connect(self) -> Link:
         if self._link is not None and self._link.is_open:

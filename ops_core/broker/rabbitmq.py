@@ -16,7 +16,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.errors import ConnectionClosed
 
 from ops_core.broker.gate import GatedConsumer, OpenGate
-from ops_core.broker.parameters import CONNECTION_ERRORS, connection_parameters
+from ops_core.broker.parameters import CONNECTION_ERRORS, addresses, connection_parameters, reason_of
 from ops_core.broker.tickets import TicketMessage, is_delivered_by, read_message
 from ops_core.ports import TicketGate
 from ops_core.telemetry import LogEvent, get_logger
@@ -74,6 +74,7 @@ class RabbitmqConsumer(GatedConsumer):
     def __init__(self, broker: RabbitmqTicketBroker, queue_name: str, prefetch: int, timeout: int) -> None:
         super().__init__(broker.gate, timeout_seconds=timeout / 1000)
         self._queue_name = queue_name
+        self._where = addresses(broker.parameters)
         self._most_prefetched = prefetch
         self._prefetch = 0
         self._refitted_at = 0.0
@@ -83,7 +84,7 @@ class RabbitmqConsumer(GatedConsumer):
         #: Tags to settle, and whether they are acknowledged (or else given back).
         self._settled: list[tuple[int, bool]] = []
         self._settled_lock = threading.Lock()
-        with _translated():
+        with _translated(self._where):
             self._connection = pika.BlockingConnection(broker.parameters)
             try:
                 self._channel = _open_channel_with(self._connection, queue_name)
@@ -94,7 +95,7 @@ class RabbitmqConsumer(GatedConsumer):
         self._stop_listening = broker.gate.on_room(lambda: self._call(_do_nothing))
 
     def __next__(self) -> MessageProxy | None:
-        with _translated():
+        with _translated(self._where):
             return super().__next__()
 
     def ack(self, message: MessageProxy) -> None:
@@ -211,11 +212,11 @@ def _open_channel_with(connection: pika.BlockingConnection, queue_name: str) -> 
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def _translated(where: str) -> Iterator[None]:
     try:
         yield
     except CONNECTION_ERRORS as error:
-        raise _closed(f"{type(error).__name__}: {error}") from error
+        raise _closed(f"RabbitMQ at {where}: {reason_of(error)}") from error
 
 
 def _closed(reason: str) -> ConnectionClosed:

@@ -108,7 +108,8 @@ class Relay:
             await self._doorbell.ring(tickets)
         except BrokerUnavailable as error:
             if self._failures == 0:
-                _log.warning(LogEvent.broker_lost, reason=error.detail, pending=self.pending)
+                waiting = self.pending + sum(ticket.count for ticket in tickets)
+                _log.warning(LogEvent.broker_lost, reason=error.detail, pending=waiting)
             self._failures += 1
             return False
         except Exception:  # noqa: BLE001 - the driver of the loop: one ring that cannot be sent must not silence all others

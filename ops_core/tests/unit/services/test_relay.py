@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from ops_core.ports import Ring
 from ops_core.services.relay import Relay, spread
@@ -59,6 +60,19 @@ async def test_what_cannot_be_rung_is_kept_as_a_number_and_rung_when_the_broker_
     await wait_until(lambda: doorbell.rung == 15_000)
     assert not relay.broker_is_away
     assert relay.pending == 0
+
+
+async def test_an_absence_of_the_broker_is_told_once_and_its_return_once(relay: Relay, doorbell: FakeDoorbell) -> None:
+    with capture_logs() as lines:
+        doorbell.away = True
+        relay.announce([Ring("default", 3)])
+        await wait_until(lambda: doorbell.calls > 4)
+        doorbell.away = False
+        await wait_until(lambda: doorbell.rung == 3)
+        relay.announce([Ring("default", 1)])
+        await wait_until(lambda: doorbell.rung == 4)
+    told = [(line["event"], line["pending"]) for line in lines if str(line["event"]).startswith("broker.")]
+    assert told == [("broker.lost", 3), ("broker.back", 0)]
 
 
 async def test_closing_rings_what_is_left(doorbell: FakeDoorbell) -> None:
