@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from ops_core.domain.outcome import Completed, Failed
-from ops_core.domain.task import RetryFrom, TaskError, TaskStatus, TaskUsage
+from ops_core.domain.task import RetryFrom, Task, TaskError, TaskStatus, TaskUsage
 from ops_core.errors import IdempotencyKeyReused, InvalidInput, TaskFinished, TaskNotFinished, TaskNotFound
 from ops_core.ports import Nudge, NudgeKind, TaskQuery
 from ops_core.storage.store import Store
@@ -77,7 +78,7 @@ async def test_other_namespaces_see_nothing(store: Store) -> None:
 
 async def test_tasks_are_listed_newest_first_page_by_page(store: Store) -> None:
     tasks = [(await store.add_task(new_task())).task for _ in range(5)]
-    listed = []
+    listed: list[Task] = []
     before = None
     while page := await store.list_tasks(TaskQuery(namespace="default", limit=2, before=before)):
         listed += page
@@ -187,7 +188,7 @@ async def test_a_retry_from_scratch_replays_nothing(store: Store) -> None:
     assert [e.type for e in await store.load_journal(task.id, round=2)] == ["task.reopened"]
 
 
-HARD_JSON = {
+HARD_JSON: dict[str, Any] = {
     "nul": "a\x00b",
     "surrogate": "half \ud83d pair",
     "private": "\ue000",
@@ -211,7 +212,7 @@ async def test_json_comes_back_exactly_as_it_went_in(store: Store) -> None:
 
 
 async def test_long_json_comes_back_exactly_as_it_went_in(store: Store) -> None:
-    long = {"text": "é" * 20_000, **HARD_JSON}
+    long: dict[str, Any] = {"text": "é" * 20_000, **HARD_JSON}
     task = await submit_and_claim(store, input=long)
     await store.append(lease(task), step("1/llm", **long))
     await store.finish(lease(task), Completed(result=long, usage=USAGE))
