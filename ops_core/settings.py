@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -361,8 +360,9 @@ def _read_secret(variable: str, path: Path) -> str:
     return value
 
 
-def _dotenv() -> dict[str, str | None]:
-    return dotenv_values(".env", encoding="utf-8")
+def _dotenv() -> Mapping[str, str | None]:
+    """What `.env` says, names as they are written."""
+    return DotEnvSettingsSource(Settings, case_sensitive=True).env_vars
 
 
 def _given(flags: Mapping[str, object] | None) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) ->
         table.add_column(column, no_wrap=True, overflow="ellipsis" if last else "fold")
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    data_console().print(table)
+    _print(table)
 
 
 def write_facts(facts: JsonObject) -> None:
@@ -70,4 +70,16 @@ def write_facts(facts: JsonObject) -> None:
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         table.add_row(Text(name), Text(printable(text)))
-    data_console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    console = data_console()
+    if console.is_terminal:
+        console.print(table)
+        return
+    # Tables fill their lines with blanks, which only a terminal does not mind.
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        write_line(line.rstrip())

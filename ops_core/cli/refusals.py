@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from ops_core.cli.exit_codes import ExitCode
 from ops_core.cli.terminal import say
-from ops_core.errors import FieldProblem
 
 if TYPE_CHECKING:
-    from ops_core.client import ClientError
+    from ops_core.client import ClientError, RequestRefused
 
 _TRY = {
     "agent_not_found": "ops-core agent list",
@@ -52,7 +51,7 @@ def tell_client_error(error: ClientError) -> ExitCode:
             tell(
                 error.detail,
                 advice=_TRY.get(error.code, "add --help to see what the command takes"),
-                lines=_lines(error.problems),
+                lines=_lines(error),
             )
             if error.status >= 500:
                 say(f"request id: {error.request_id}", style="dim")
@@ -76,5 +75,6 @@ def tell(detail: str, *, advice: str | None = None, lines: Sequence[str] = ()) -
         say(f"try: {advice}")
 
 
-def _lines(problems: Sequence[FieldProblem]) -> list[str]:
-    return [f"{one.pointer or '(whole)'}: {one.detail}" for one in problems]
+def _lines(error: RequestRefused) -> list[str]:
+    """A line for each wrong field, unless the detail has said the same."""
+    return [f"{one.pointer or '(whole)'}: {one.detail}" for one in error.problems if one.detail not in error.detail]

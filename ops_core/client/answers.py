@@ -84,7 +84,10 @@ def parsed(kind: type[_Answer], body: Any) -> _Answer:
     try:
         return kind.model_validate(body)
     except ValidationError as error:
-        raise AnswerNotUnderstood(f"the answer is not a {kind.__name__.lower()}: {error}") from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "whole"
+        detail = f"the answer is not a {kind.__name__.lower()} of the API ({where}: {first['msg']})"
+        raise AnswerNotUnderstood(detail) from error
 
 
 def items_of(body: Any) -> list[Any]:

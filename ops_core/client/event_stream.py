@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final
 
 import httpx2
-from pydantic import ValidationError
 
-from ops_core.client.answers import Event
+from ops_core.client.answers import Event, parsed
 from ops_core.client.connection import TRY_AGAIN, Connection
 from ops_core.client.errors import AnswerNotUnderstood, ClientError, RequestRefused, ServerUnreachable, WaitTimedOut
 from ops_core.client.sse import ReconnectTime, ServerSentEvent, parse_events
@@ -113,6 +113,7 @@ def _check_is_stream(response: httpx2.Response) -> None:
 
 def _event_of(item: ServerSentEvent) -> Event:
     try:
-        return Event.model_validate_json(item.data)
-    except ValidationError as error:
-        raise AnswerNotUnderstood(f"event {item.id or '?'} of the stream is not one of a task: {error}") from error
+        body = json.loads(item.data)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise AnswerNotUnderstood(f"event {item.id or '?'} of the stream is not JSON: {error}") from error
+    return parsed(Event, body)

@@ -280,3 +280,19 @@ def test_a_reader_that_gives_up_hears_that_the_task_goes_on(terminal: Terminal) 
     told = terminal.type("task", "run", "assistant", "add", "--give-up-after", "0", server=server)
     assert told.code == 5
     assert "the task goes on" in told.err
+
+
+def test_ctrl_c_leaves_the_task_and_says_how_to_see_it_again(terminal: Terminal) -> None:
+    def interrupted(request: httpx2.Request) -> httpx2.Response:
+        raise KeyboardInterrupt
+
+    told = terminal.type(
+        "task", "run", "assistant", "add", server=FakeServer(httpx2.Response(201, json=task_json()), interrupted)
+    )
+    assert told.code == 130
+    assert f"the task goes on; see it again with: ops-core task watch {TASK_ID}" in told.err
+
+
+def test_a_problem_that_the_detail_tells_is_not_told_twice(terminal: Terminal) -> None:
+    answer = problem(422, "invalid_input", "`goal` is empty.", errors=[{"pointer": "/goal", "detail": "is empty"}])
+    assert terminal.type("task", "submit", "x", "add", server=FakeServer(answer)).err.count("is empty") == 1
