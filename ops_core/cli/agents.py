@@ -10,12 +10,9 @@ from ops_core.cli.context import connect
 from ops_core.cli.output import Output, OutputFormat, Quiet, write_facts, write_line, write_table, write_value
 from ops_core.cli.terminal import shortened
 
-app = typer.Typer(no_args_is_help=True, help="The agents a server knows, and the files that define them.")
-
 Url = Annotated[str | None, typer.Option("--url", help="Server to ask (OPS_CORE_URL).", show_default=False)]
 
 
-@app.command("list")
 def list_agents(
     context: typer.Context, url: Url = None, output: Output = OutputFormat.table, quiet: Quiet = False
 ) -> None:
@@ -31,7 +28,6 @@ def list_agents(
         write_value([agent.as_json() for agent in agents], output)
 
 
-@app.command()
 def get(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="AGENT", help="Name of the agent.")],
