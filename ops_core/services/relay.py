@@ -18,14 +18,14 @@ _log = get_logger()
 #: Under load a ticket stands for up to this many tasks.
 _MOST_PER_TICKET = 8
 #: As long as there are fewer tickets than this to share, tickets stay small: several workers may be waiting.
-_TICKETS_TO_SHARE = 8
+_TICKETS_TO_SHARE = 4
 #: Tickets in one call of the doorbell.
 _MOST_TICKETS = 500
 #: More queues than this can only be a mistake; the housekeeper rings for those left out.
 _MOST_QUEUES = 1000
 #: After a batch at least this large, wait a moment for company.
-_BUSY_TICKETS = 8
-_LINGER_SECONDS = 0.003
+_BUSY_TICKETS = 4
+_LINGER_SECONDS = 0.005
 
 
 @dataclass(slots=True)
