@@ -109,7 +109,7 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), server_default="1", nullable=False),
         sa.Column("epoch", sa.Integer(), server_default="0", nullable=False),
         sa.Column("seq", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("resuming", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column("resuming", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("pending_children", sa.Integer(), server_default="0", nullable=False),
         sa.Column("run_at", _TIME, nullable=True),
         sa.Column("wake_at", _TIME, nullable=True),

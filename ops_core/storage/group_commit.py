@@ -111,8 +111,7 @@ class GroupCommit(Generic[Item, Out]):
         finally:
             self._runner = None
             # Empty unless this task was cancelled from outside (the loop ends).
-            self._fail(list(self._line), StoreUnavailable("the store stopped before the write was begun"))
-            self._line.clear()
+            self._fail_line("the store stopped before the write was begun")
 
     def _is_busy(self) -> bool:
         """Whether company can be expected: the last batch was wide, and just now."""
@@ -143,18 +142,18 @@ class GroupCommit(Generic[Item, Out]):
             outcomes = await self._write(batch)
         except StoreUnavailable as away:
             # Who came meanwhile would wait as long again for the same answer.
-            self._fail(batch, away)
-            self._fail(list(self._line), away)
-            self._line.clear()
+            self._fail(batch, away.detail)
+            self._fail_line(away.detail)
         except WriteRefused as refused:
             if len(batch) == 1:
-                self._fail(batch, InvalidInput(f"the database refuses the value: {refused}"))
+                _answer(batch[0], InvalidInput(f"the database refuses the value: {refused}"))
                 return
             middle = len(batch) // 2
             await self._commit(batch[:middle])
             await self._commit(batch[middle:])
         except Exception as error:  # noqa: BLE001  the loop drives everybody's writes: the callers get it, the loop goes on
-            self._fail(batch, error)
+            for waiting in batch:
+                _answer(waiting, error)
         else:
             for waiting, outcome in zip(batch, outcomes, strict=True):
                 _answer(waiting, outcome)
@@ -178,16 +177,20 @@ class GroupCommit(Generic[Item, Out]):
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 
-    def _fail(self, batch: list[_Waiting[Item, Out]], error: BaseException) -> None:
+    def _fail_line(self, reason: str) -> None:
+        self._fail(list(self._line), reason)
+        self._line.clear()
+
+    def _fail(self, batch: list[_Waiting[Item, Out]], reason: str) -> None:
         for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+            # Each its own: an exception raised in many places gathers all their tracebacks.
+            _answer(waiting, StoreUnavailable(reason))
 
 
-def _answer(waiting: _Waiting[Item, Out], outcome: Out | OpsCoreError) -> None:
+def _answer(waiting: _Waiting[Item, Out], outcome: Out | Exception) -> None:
     if waiting.answer.done():
         return
-    if isinstance(outcome, OpsCoreError):
+    if isinstance(outcome, Exception):
         waiting.answer.set_exception(outcome)
     else:
         waiting.answer.set_result(outcome)

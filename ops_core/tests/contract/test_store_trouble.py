@@ -1,0 +1,169 @@
+"""Lost answers, absent databases and cancelled callers: what the store promises when things go wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import psycopg
+import pytest
+
+from ops_core.domain.event import EventType, NewEvent
+from ops_core.domain.outcome import Completed, HandedOver, Retry
+from ops_core.domain.task import RetryFrom, TaskError, TaskStatus
+from ops_core.errors import RunLost, StoreUnavailable
+from ops_core.ports import Lease, TaskQuery
+from ops_core.storage.leases import open_lease_store
+from ops_core.storage.store import Store, open_store
+from ops_core.storage.writes import AnswerLost, Backend, Transaction
+from ops_core.tests.contract.store_cases import (
+    USAGE,
+    claim,
+    event_types,
+    lease,
+    new_task,
+    step,
+    submit_and_claim,
+    worker,
+)
+
+T = TypeVar("T")
+
+
+class Forgetful:
+    """A backend that does what it is told and then loses the answer, as often as it is told to."""
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self.lose = 0
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return self._kept(await self.inner.transact(work))
+
+    async def autocommit(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return self._kept(await self.inner.autocommit(work))
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    def _kept(self, outcome: T) -> T:
+        if self.lose:
+            self.lose -= 1
+            raise AnswerLost("the connection died during the commit")
+        return outcome
+
+
+@contextmanager
+def lost_answers(store: Store, kind: str, count: int = 1) -> Iterator[Forgetful]:
+    """The next commits of that kind are done, and nobody hears of it."""
+    batch = getattr(store, f"_{kind}")._batch
+    forgetful = Forgetful(batch._backend)
+    batch._backend, forgetful.lose = forgetful, count
+    yield forgetful
+    batch._backend = forgetful.inner
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_submission_whose_answer_was_lost_is_there_once_and_rung(store: Store, times: int) -> None:
+    with lost_answers(store, "adds", times):
+        added = await asyncio.gather(*(store.add_task(new_task()) for _ in range(5)))
+    assert all(a.ring is not None and not a.replayed for a in added)
+    assert len(await store.list_tasks(TaskQuery(namespace="default"))) == 5
+
+
+async def test_a_claim_whose_answer_was_lost_is_found_again(store: Store) -> None:
+    added = await asyncio.gather(*(store.add_task(new_task()) for _ in range(5)))
+    with lost_answers(store, "claims"):
+        shares = await asyncio.gather(claim(store, limit=2), claim(store, limit=2))
+    tasks = [task for share in shares for task in share]
+    assert len({task.id for task in tasks}) == 4
+    assert {task.epoch for task in tasks} == {1}
+    assert len(await claim(store, limit=9)) == len(added) - 4
+
+
+async def test_an_append_whose_answer_was_lost_is_there_once(store: Store) -> None:
+    one, other = await submit_and_claim(store), await submit_and_claim(store)
+    with lost_answers(store, "appends"):
+        seqs = await asyncio.gather(
+            store.append(lease(one), step("1/llm")),
+            store.append(lease(other), NewEvent(type=EventType.llm_completed, payload={"text": "a\x00b"})),
+        )
+    assert seqs == [3, 3]
+    for task in (one, other):
+        assert len(await event_types(store, task.id)) == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        (Completed(result="a\x00b", usage=USAGE), TaskStatus.completed),
+        (Retry(error=TaskError("boom", "a\x00b"), delay_seconds=9, usage=USAGE), TaskStatus.scheduled),
+        (HandedOver(usage=USAGE), TaskStatus.queued),
+    ],
+)
+async def test_an_end_whose_answer_was_lost_is_told_as_it_was_written(
+    store: Store, outcome: Completed | Retry | HandedOver, status: TaskStatus
+) -> None:
+    task, stale = await submit_and_claim(store), await submit_and_claim(store)
+    with lost_answers(store, "finishes"):
+        ended, lost = await asyncio.gather(
+            store.finish(lease(task), outcome),
+            store.finish(Lease(stale.id, stale.epoch + 1), Completed(result=1, usage=USAGE)),
+            return_exceptions=True,
+        )
+    assert not isinstance(ended, BaseException)
+    assert ended.status is status
+    assert len(await event_types(store, task.id)) == 3
+    assert isinstance(lost, RunLost)
+
+
+@pytest.mark.services
+async def test_a_frozen_database_is_given_up_in_bounded_time_and_comes_back(postgres_url: str) -> None:
+    store = await open_store(postgres_url, give_up_seconds=1)
+    task = await submit_and_claim(store)
+    async with await psycopg.AsyncConnection.connect(postgres_url) as blocker:
+        await blocker.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        for call in (
+            lambda: store.add_task(new_task()),
+            lambda: claim(store),
+            lambda: store.append(lease(task), step("1/llm")),
+            lambda: store.finish(lease(task), HandedOver(usage=USAGE)),
+            lambda: store.cancel_task("default", task.id, by="me"),
+            lambda: store.get_task("default", task.id),
+        ):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await call()
+            assert time.monotonic() - began < 8
+    assert await store.append(lease(task), step("2/llm")) in (3, 4)
+    await store.aclose()
+
+
+@pytest.mark.services
+async def test_a_heartbeat_does_not_hang_on_a_frozen_database(postgres_url: str) -> None:
+    leases = open_lease_store(postgres_url)
+    await asyncio.to_thread(leases.renew, [], worker=worker(), lease_seconds=6)
+    async with await psycopg.AsyncConnection.connect(postgres_url) as blocker:
+        await blocker.execute("LOCK TABLE workers IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        with pytest.raises(StoreUnavailable):
+            await asyncio.to_thread(leases.renew, [], worker=worker(), lease_seconds=6)
+        assert time.monotonic() - began < 4
+    await asyncio.to_thread(leases.renew, [], worker=worker(), lease_seconds=6)
+    leases.close()
+
+
+async def test_nobody_changes_what_another_transaction_of_a_person_has_changed(store: Store) -> None:
+    task = (await store.add_task(new_task())).task
+    canceled = await asyncio.gather(
+        *(store.cancel_task("default", task.id, by=str(n)) for n in range(5)), return_exceptions=True
+    )
+    assert sum(not isinstance(c, BaseException) for c in canceled) == 1
+    retried = await asyncio.gather(
+        *(store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch) for _ in range(5)),
+        return_exceptions=True,
+    )
+    assert sum(not isinstance(r, BaseException) for r in retried) == 1
