@@ -37,6 +37,8 @@ _SECOND_TRY_SECONDS = 0.005
 #: While the database cannot be reached no ticket is taken; doubled at each failure.
 _PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 10.0
+#: How long runs that are abandoned get to return.
+_ABANDON_SECONDS = 1.0
 #: A lease that is gone may be one whose run has just written its end; such a run gets this long to return.
 _UNWIND_SECONDS = 0.1
 
@@ -171,7 +173,7 @@ class AgentHost:
             self._unsubscribe()
         for run in self._held.all():
             run.interrupt(RunStopReason.lost)
-        await self._wait_for_runs(self._hand_over_seconds)
+        await self._wait_for_runs(_ABANDON_SECONDS)
         await self._heartbeat.aclose()
         if self._pulse is not None:
             self._pulse.cancel()

@@ -194,6 +194,25 @@ async def test_a_free_slot_wakes_a_waiting_worker_at_once(world: World) -> None:
     await asyncio.wait_for(waiting, 5)
 
 
+@pytest.mark.services
+async def test_no_more_tickets_wait_in_a_worker_than_it_has_free_slots(rabbitmq_url: str) -> None:
+    world = World(rabbitmq_url)
+    await world.doorbell.ring([Ring("q")] * 64)
+    slots = Slots(64)
+    consumer = world.consumer(slots, prefetch=64)
+    consumer.ack(await take(consumer))
+    await world.wait_until_ready(0, pump=None)
+    slots.take_up_to(59)
+    for _ in range(2):
+        consumer.ack(await take(consumer))
+        await asyncio.sleep(0.25)  # longer than the pause between two changes of the prefetch
+    assert slots.free() == 2
+    consumer.ack(await take(consumer))
+    await world.wait_until_ready(64 - 4 - 1)
+    await asyncio.to_thread(consumer.close)
+    await world.doorbell.aclose()
+
+
 RUBBISH = [
     b"",
     b"\xff\xfe",
