@@ -18,7 +18,7 @@ _Item = TypeVar("_Item", contravariant=True)
 _Out = TypeVar("_Out", covariant=True)
 
 #: A batch at least this wide means that callers come faster than commits: waiting a little gathers more of them.
-_BUSY_ROWS = 8
+_BUSY_ROWS = 16
 _BUSY_SECONDS = 0.05
 
 

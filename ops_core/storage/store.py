@@ -25,7 +25,7 @@ from ops_core.storage.writes import Backend, Inserted, TaskInsert
 from ops_core.telemetry import LogEvent, get_logger
 
 #: What claim, append and finish wait for company while they are busy.
-_LINGER_SECONDS = 0.003
+_LINGER_SECONDS = 0.002
 
 
 async def open_store(

@@ -91,7 +91,7 @@ async def test_an_append_whose_answer_was_lost_is_there_once(store: Store) -> No
             store.append(lease(one), step("1/llm")),
             store.append(lease(other), NewEvent(type=EventType.llm_completed, payload={"text": "a\x00b"})),
         )
-    assert seqs == [3, 3]
+    assert list(seqs) == [3, 3]
     for task in (one, other):
         assert len(await event_types(store, task.id)) == 3
 

@@ -150,8 +150,8 @@ async def test_plans_made_while_the_table_was_empty_do_not_scan_it_later(postgre
                 "SELECT relname, seq_tup_read FROM pg_stat_user_tables WHERE relname IN ('tasks', 'task_events')"
             )
         ).fetchall()
-    # Each table has thousands of rows; one scan of a statement that ran hundreds of times would read millions.
-    assert all(read < 5_000 for _, read in rows), rows
+    # One scan of the grown table would read thousands of rows; the server's own choice of plans does scan it.
+    assert all(read < 1_000 for _, read in rows), rows
 
 
 @pytest.mark.services

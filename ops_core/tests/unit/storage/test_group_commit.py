@@ -90,7 +90,7 @@ async def test_each_caller_learns_of_its_own_row() -> None:
 async def test_after_a_lost_answer_each_write_is_there_once(written: bool) -> None:
     table = Table(troubles=[(written, AnswerLost("gone"))])
     commits = GroupCommit[int, str](table)
-    assert await asyncio.gather(commits.write(1), commits.write(2)) == ["wrote 1", "wrote 2"]
+    assert list(await asyncio.gather(commits.write(1), commits.write(2))) == ["wrote 1", "wrote 2"]
     assert sorted(table.rows) == [1, 2]
 
 
