@@ -19,8 +19,8 @@ _log = get_logger()
 _MOST_PER_TICKET = 8
 #: As long as there are fewer tickets than this to share, tickets stay small: several workers may be waiting.
 _TICKETS_TO_SHARE = 4
-#: Tickets in one call of the doorbell.
-_MOST_TICKETS = 500
+#: Tickets in one call of the doorbell: writing them takes the loop for a few ms, which requests wait for.
+_MOST_TICKETS = 100
 #: More queues than this can only be a mistake; the housekeeper rings for those left out.
 _MOST_QUEUES = 1000
 #: After a batch at least this large, wait a moment for company.
@@ -40,7 +40,7 @@ class _Pending:
 class Relay:
     """Rings in batches, after the commits. All methods belong to one event loop."""
 
-    def __init__(self, doorbell: Doorbell, *, retry_min_seconds: float = 0.1, retry_max_seconds: float = 5.0) -> None:
+    def __init__(self, doorbell: Doorbell, *, retry_min_seconds: float = 0.1, retry_max_seconds: float = 2.0) -> None:
         self._doorbell = doorbell
         self._retry_min = retry_min_seconds
         self._retry_max = retry_max_seconds

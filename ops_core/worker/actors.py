@@ -25,7 +25,7 @@ _POLL_MILLISECONDS = 200
 #: The most tickets in hand for each queue; the gate keeps it below the free slots.
 _MOST_PREFETCHED = 64
 _RECONNECT_SECONDS = 0.25
-_LONGEST_RECONNECT_SECONDS = 5.0
+_LONGEST_RECONNECT_SECONDS = 3.0
 #: How long a stopping worker waits for claims that are under way.
 _SETTLE_SECONDS = 1.0
 _JOIN_SECONDS = 3.0
