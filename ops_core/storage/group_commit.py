@@ -173,7 +173,10 @@ class GroupCommit(Generic[Item, Out]):
                 # Nobody answers: after a lost answer that leaves open what became of the batch.
                 reason = error.detail
             if time.monotonic() + pause > give_up_at:
-                raise StoreUnavailable(f"the database did not take the write in time: {reason}")
+                known = (
+                    "did not take the write in time" if write == self._batch.write else "may or may not have the write"
+                )
+                raise StoreUnavailable(f"the database {known}: {reason}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
 

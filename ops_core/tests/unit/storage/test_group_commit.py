@@ -160,3 +160,12 @@ async def test_a_programming_error_is_told_to_its_callers_and_stops_nobody_else(
     with pytest.raises(ZeroDivisionError):
         await commits.write(1)
     assert await commits.write(2) == "wrote 2"
+
+
+async def test_giving_up_after_a_lost_answer_says_that_the_write_may_be_there() -> None:
+    table = Table(troubles=[(True, AnswerLost("gone")), *[(False, StoreUnavailable("away"))] * 50])
+    with pytest.raises(StoreUnavailable, match="may or may not"):
+        await GroupCommit[int, str](table, give_up_seconds=0.05).write(1)
+    table = Table(troubles=[(False, StoreUnavailable("away"))] * 50)
+    with pytest.raises(StoreUnavailable, match="did not take"):
+        await GroupCommit[int, str](table, give_up_seconds=0.05).write(1)
