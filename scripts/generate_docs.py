@@ -51,9 +51,9 @@ def main() -> int:
     return 1 if stale and only_check else 0
 
 
-def stale_pages() -> Iterator[tuple[Path, str]]:
+def stale_pages(folder: Path = PAGES) -> Iterator[tuple[Path, str]]:
     """Each page that is not as it would be generated now, and its fresh text."""
-    for page in sorted(PAGES.rglob("*.md")):
+    for page in sorted(folder.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
         fresh = _PART.sub(lambda part: f"{part['open']}{PARTS[part['name']]().strip()}\n{part['close']}", text)
         if fresh != text:
@@ -233,8 +233,8 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parts = [f"## `{method.upper()} {path}`", str(operation.get("description") or operation["summary"]).strip()]
     parameters = operation.get("parameters", [])
     if parameters:
-        rows = [(f"`{one['name']}`", one["in"], one.get("description", "")) for one in parameters]
-        parts.append(_table(("parameter", "in", "meaning"), rows))
+        given = [(f"`{one['name']}`", one["in"], one.get("description", "")) for one in parameters]
+        parts.append(_table(("parameter", "in", "meaning"), given))
     if example := _request_example(operation):
         parts.append("Body, for example:\n\n" + _json(example))
     rows = [(f"`{status}`", answer.get("description", "")) for status, answer in sorted(operation["responses"].items())]
