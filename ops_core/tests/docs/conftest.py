@@ -12,6 +12,9 @@ import pytest
 from ops_core.tests.docs.pages import blocks
 from ops_core.tests.journeys.system import System
 
+#: Of no page: an agent whose model takes a second for each answer.
+SLOW = "{name: slow, model: {provider: demo, name: 'demo:slow'}, tools: [calculator], mcp_servers: [demo]}"
+
 
 @pytest.fixture(scope="session")
 def shown_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -33,6 +36,7 @@ def documented_system(shown_files: Path) -> Iterator[System]:
     """The system as the pages describe it, on free ports."""
     with System(shown_files) as system:
         system.environment |= documented_environment()
+        (shown_files / "agents/slow.yaml").write_text(SLOW, encoding="utf-8")
         process = system.start("up", "up")
         system.wait_ready(process)
         yield system

@@ -55,12 +55,17 @@ def pages() -> list[Path]:
     ]
 
 
+def pages_beside() -> list[Path]:
+    """Pages whose names are checked, and whose commands are run by other tests or by hand."""
+    return [ROOT / "load_tests/README.md", ROOT / "protos/README.md"]
+
+
 def blocks() -> list[Block]:
     """Every code block of every page, in order."""
-    return [block for page in pages() for block in _blocks(page)]
+    return [block for page in pages() for block in blocks_of(page)]
 
 
-def _blocks(page: Path) -> Iterator[Block]:
+def blocks_of(page: Path) -> Iterator[Block]:
     text = page.read_text(encoding="utf-8")
     found = list(_BLOCK.finditer(text))
     for number, match in enumerate(found):

@@ -15,15 +15,16 @@ from ops_core.domain.event import EventType
 from ops_core.entrypoints.main import build_app
 from ops_core.settings import FILE_FIELDS, PLATFORM_VARIABLES, ClientSettings, Settings, variable_of
 from ops_core.tests.docs.conftest import documented_environment
-from ops_core.tests.docs.pages import ROOT, SITE, Block, blocks, command_lines, pages
+from ops_core.tests.docs.pages import ROOT, SITE, Block, blocks, blocks_of, command_lines, pages, pages_beside
 from ops_core.wire.agent_file import AgentFile, LimitsSection, ModelSection, read_agent_file
 
-SHELL = [block for block in blocks() if block.language in {"bash", "sh"}]
+PAGES = [*pages(), *pages_beside()]
+SHELL = [block for page in PAGES for block in blocks_of(page) if block.language in {"bash", "sh"}]
 #: Of the tests, not of the system.
 TEST_VARIABLES = {"OPS_CORE_TEST_REQUIRE_SERVICES"}
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_exists(page: Path) -> None:
     fields = {*Settings.model_fields, *ClientSettings.model_fields}
     known = {variable_of(name) for name in fields} | {f"{variable_of(name)}_FILE" for name in FILE_FIELDS}
@@ -31,7 +32,7 @@ def test_every_variable_exists(page: Path) -> None:
     assert named - known - TEST_VARIABLES == set()
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_of_agentkit_exists(page: Path) -> None:
     known = set(re.findall(r"AGENTKIT_[A-Z_]*[A-Z]", (ROOT / "agentkit/llm/select.py").read_text(encoding="utf-8")))
     assert set(re.findall(r"\bAGENTKIT_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))) - known == set()
@@ -44,7 +45,7 @@ def test_every_setting_is_in_the_reference() -> None:
     assert {name for name in names if f"`{name}`" not in text} == set()
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_stop_on_the_road_can_be_imported(page: Path) -> None:
     for file, name in re.findall(r"`((?:agentkit|ops_core)/[\w/]+\.py)::([\w.]+)`", page.read_text(encoding="utf-8")):
         found = importlib.import_module(file.removesuffix(".py").replace("/", "."))
@@ -53,12 +54,13 @@ def test_every_stop_on_the_road_can_be_imported(page: Path) -> None:
             found = getattr(found, part)
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_file_that_is_named_exists(page: Path) -> None:
     named = re.findall(
         r"`((?:agentkit|ops_core|protos|scripts|examples|load_tests|alembic|locks)/[\w./-]*)", page.read_text("utf-8")
     )
-    assert [name for name in named if not (ROOT / name.rstrip("/.")).exists()] == []
+    folders = (ROOT, page.parent)
+    assert [name for name in named if not any((folder / name.rstrip("/.")).exists() for folder in folders)] == []
 
 
 @pytest.mark.parametrize("block", SHELL, ids=lambda block: block.id)
