@@ -20,13 +20,15 @@ from ops_core.wire.agent_file import AgentFile, LimitsSection, ModelSection, rea
 
 PAGES = [*pages(), *pages_beside()]
 SHELL = [block for page in PAGES for block in blocks_of(page) if block.language in {"bash", "sh"}]
+#: Where operators copy variables from.
+WITH_VARIABLES = [*PAGES, ROOT / ".env.example", ROOT / "docker-compose.yml", ROOT / "Dockerfile"]
 #: Looks like a path, and is the name of a field.
 NO_FILES = {"agentkit/idempotency-key"}
 #: Of the tests, not of the system.
 TEST_VARIABLES = {"OPS_CORE_TEST_REQUIRE_SERVICES"}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", WITH_VARIABLES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_exists(page: Path) -> None:
     fields = {*Settings.model_fields, *ClientSettings.model_fields}
     known = {variable_of(name) for name in fields} | {f"{variable_of(name)}_FILE" for name in FILE_FIELDS}
@@ -34,7 +36,7 @@ def test_every_variable_exists(page: Path) -> None:
     assert named - known - TEST_VARIABLES == set()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+@pytest.mark.parametrize("page", WITH_VARIABLES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_variable_of_agentkit_exists(page: Path) -> None:
     known = set(re.findall(r"AGENTKIT_[A-Z_]*[A-Z]", (ROOT / "agentkit/llm/select.py").read_text(encoding="utf-8")))
     assert set(re.findall(r"\bAGENTKIT_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))) - known == set()
