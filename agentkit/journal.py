@@ -73,10 +73,18 @@ class Journal(Protocol):
         """Whether a human has said that this step, begun but never recorded, may be run again."""
 
     def check(self) -> None:
-        """Called right before every model call and tool call.
+        """Called before every model call, and once before the tool calls of one answer.
 
         Raises:
-            RunRevoked: this run must stop here, before it acts.
+            RunRevoked: this run must stop here, before it begins the step.
+        """
+
+    def check_begun(self) -> None:
+        """Called right before each tool call, after its intent. A run that is only asked to stop finishes what it has
+        begun here: an intent without a result would leave a human to find out what happened.
+
+        Raises:
+            RunRevoked: somebody else may be running this by now; the call must not be made.
         """
 
 
@@ -101,6 +109,9 @@ class MemoryJournal:
         return key in self.repeatable
 
     def check(self) -> None:
+        return
+
+    def check_begun(self) -> None:
         return
 
 

@@ -28,6 +28,8 @@ from agentkit.transcript import JsonObject, ToolCall, ToolResult
 
 #: `error` of a call that the security manager did not allow.
 _DENIED = "tool_denied"
+#: How long a cancelled run may take to record an effect that has happened.
+_RECORD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class ToolCaller:
             StepMismatch, OutcomeUnknown, RunRevoked
         """
         steps = [self._look_up(f"{step}/tool/{i}", call, specs) for i, call in enumerate(calls, 1)]
+        if any(each.result is None for each in steps):
+            self._journal.check()
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._observe(each)) for each in steps]
@@ -132,8 +136,21 @@ class ToolCaller:
             return self._seen(step, step.result, replayed=True)
         self._hooks.step_started(step.key, StepKind.tool, step.call.name)
         result = await self._execute(step)
-        await self._journal.record(result)
+        if step.spec is not None and step.spec.side_effect:
+            await self._record_even_if_cancelled(result)
+        else:
+            await self._journal.record(result)
         return self._seen(step, result, replayed=False)
+
+    async def _record_even_if_cancelled(self, result: StepResult) -> None:
+        """The effect has happened: a cancellation that comes now waits until that is written, or cannot be."""
+        writing = asyncio.ensure_future(self._journal.record(result))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await asyncio.wait([writing], timeout=_RECORD_SECONDS)
+            writing.cancel()
+            raise
 
     def _seen(self, step: _Step, done: StepResult, *, replayed: bool) -> Observed:
         is_error, error = bool(done.payload["is_error"]), done.payload["error"]
@@ -186,7 +203,7 @@ class ToolCaller:
         await self._require_allowed(step, spec, context)
         if spec.side_effect and not step.begun:
             await self._journal.intend(_intent(step, spec, context))
-        self._journal.check()
+        self._journal.check_begun()
         return await self._call(step.call, spec, context)
 
     async def _require_allowed(self, step: _Step, spec: ToolSpec, context: ToolContext) -> None:

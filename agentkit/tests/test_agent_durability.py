@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -279,8 +280,8 @@ async def test_the_intent_says_what_is_about_to_be_done() -> None:
     }
 
 
-@pytest.mark.parametrize("checks_passed", range(5))
-async def test_a_revoked_run_makes_no_further_call(checks_passed: int) -> None:
+@pytest.mark.parametrize(("checks_passed", "calls_made"), [(0, 0), (1, 1), (2, 3), (3, 4), (4, 5)])
+async def test_a_revoked_run_begins_no_further_step(checks_passed: int, calls_made: int) -> None:
     class Revoked(MemoryJournal):
         checks_left = checks_passed
 
@@ -292,7 +293,60 @@ async def test_a_revoked_run_makes_no_further_call(checks_passed: int) -> None:
     world = World(Revoked(), side_effect=False)
     with pytest.raises(RunRevoked):
         await world.run()
-    assert len(world.llm.asked) + len(world.keys_called()) == checks_passed
+    assert len(world.llm.asked) + len(world.keys_called()) == calls_made
+
+
+async def test_a_run_asked_to_stop_finishes_the_calls_it_has_begun() -> None:
+    class Drained(MemoryJournal):
+        """Asked to stop as soon as the first intent is written."""
+
+        def check(self) -> None:
+            if self.intents:
+                raise RunRevoked("drain")
+
+    world = World(Drained(), side_effect=True)
+    with pytest.raises(RunRevoked, match="drain"):
+        await world.run()
+    assert set(world.journal.intents) == {"1/tool/1", "1/tool/2"} <= set(world.journal.results)
+
+
+async def test_a_run_that_somebody_else_may_have_by_now_makes_no_call_it_has_begun() -> None:
+    class Lost(MemoryJournal):
+        def check_begun(self) -> None:
+            raise RunRevoked("lost")
+
+    world = World(Lost(), side_effect=True)
+    with pytest.raises(RunRevoked, match="lost"):
+        await world.run()
+    assert world.keys_called() == []
+
+
+async def test_a_cancelled_run_still_records_the_effect_that_has_happened() -> None:
+    class Slow(MemoryJournal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.writing, self.may_write = asyncio.Event(), asyncio.Event()
+
+        async def record(self, result: StepResult) -> None:
+            if result.kind is StepKind.tool:
+                self.writing.set()
+                await self.may_write.wait()
+            await super().record(result)
+
+    journal = Slow()
+    agent = Agent(
+        planner=ReActPlanner(ScriptedLlm([[call_of("pay")], "done"])),
+        tools=CountingTool("pay", side_effect=True),
+        journal=journal,
+    )
+    run = asyncio.create_task(agent.run("go"))
+    await asyncio.wait_for(journal.writing.wait(), 5)
+    run.cancel()
+    await asyncio.sleep(0)
+    journal.may_write.set()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert "1/tool/1" in journal.results
 
 
 async def test_a_denied_call_of_unknown_outcome_says_so() -> None:

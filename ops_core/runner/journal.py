@@ -64,6 +64,10 @@ class TaskJournal:
         if reason := self._control.stop_reason:
             raise RunRevoked(f"the run must stop: {reason}")
 
+    def check_begun(self) -> None:
+        if self._control.stop_reason is RunStopReason.lost:
+            raise RunRevoked("the lease may be over")
+
     async def intend(self, intent: StepIntent) -> None:
         await self._append(
             NewEvent(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -32,6 +32,8 @@ class FakeRuns:
         self.round = 1
         self.epoch = 1
         self.away = 0
+        #: Called with each event that is appended.
+        self.on_append: Callable[[NewEvent], None] = lambda event: None
 
     async def claim(self, queue: str, *, limit: int, worker_id: str, lease_seconds: float) -> Sequence[Task]:
         raise AssertionError("a runner does not claim")
@@ -42,6 +44,7 @@ class FakeRuns:
 
     async def append(self, lease: Lease, event: NewEvent) -> int:
         self._answer(lease)
+        self.on_append(event)
         self.events.append(
             Event(
                 task_id=lease.task_id,

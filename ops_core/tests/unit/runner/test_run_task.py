@@ -21,7 +21,7 @@ from agentkit.tools.base import OnUnknown
 from agentkit.tools.registry import ToolRegistry
 from agentkit.transcript import ToolCall
 from ops_core.domain.agent import AgentDefinition
-from ops_core.domain.event import EventType
+from ops_core.domain.event import EventType, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Retry
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import RunLost
@@ -234,6 +234,36 @@ async def test_a_draining_run_stops_before_its_next_call() -> None:
     assert await bench.runner.run(task, control) is TaskStatus.queued
     assert bench.rings == [Ring("default")]
     assert bench.runs.events == []
+
+
+def stop_at_the_intent(bench: Bench, control: FakeControl, reason: RunStopReason) -> None:
+    """Give the run this reason to stop while the intent of its tool call is being written."""
+
+    def stop(event: NewEvent) -> None:
+        if event.type is EventType.tool_started:
+            control.reason = reason
+
+    bench.runs.on_append = stop
+
+
+async def test_a_draining_run_makes_the_call_whose_intent_is_written() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    stop_at_the_intent(bench, control, RunStopReason.drain)
+    assert await bench.runner.run(task, control) is TaskStatus.queued
+    assert [event.type for event in bench.runs.events][-2:] == [EventType.tool_started, EventType.tool_completed]
+    assert bench.effects == ["charge 5"]
+
+
+async def test_a_run_that_may_have_lost_its_lease_does_not_make_the_call_whose_intent_is_written() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    stop_at_the_intent(bench, control, RunStopReason.lost)
+    with pytest.raises(RunLost):
+        await bench.runner.run(task, control)
+    assert bench.effects == []
 
 
 async def test_a_handed_over_task_is_announced() -> None:
