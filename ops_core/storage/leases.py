@@ -14,9 +14,9 @@ def open_lease_store(url: str) -> LeaseStore:
     """
     parsed = DatabaseUrl.parse(url)
     if parsed.is_sqlite:
-        from ops_core.storage.leases_sqlite import SqliteLeaseStore
+        from ops_core.storage.sqlite.leases import SqliteLeaseStore
 
         return SqliteLeaseStore(parsed.sqlite_path)
-    from ops_core.storage.leases_postgres import PostgresLeaseStore
+    from ops_core.storage.postgres.leases import PostgresLeaseStore
 
     return PostgresLeaseStore(parsed.libpq)

@@ -19,7 +19,7 @@ from alembic import command
 from ops_core.errors import StoreUnavailable
 from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.schema import metadata
-from ops_core.storage.sqlite_file import PRAGMAS
+from ops_core.storage.sqlite.file import PRAGMAS
 
 #: Key of the advisory lock under which PostgreSQL is migrated: processes that start together take turns.
 _MIGRATION_LOCK = 0x6F70735F636F7265

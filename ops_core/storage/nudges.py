@@ -28,7 +28,7 @@ def make_nudge_bus(url: str) -> StartedNudgeBus:
     parsed = DatabaseUrl.parse(url)
     if parsed.is_sqlite:
         return LocalNudgeBus()
-    from ops_core.storage.nudges_postgres import PostgresNudgeBus
+    from ops_core.storage.postgres.nudges import PostgresNudgeBus
 
     return PostgresNudgeBus(parsed.libpq)
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ops_core.errors import StoreUnavailable
 from ops_core.storage.database_url import DatabaseUrl
-from ops_core.storage.sqlite_file import PRAGMAS
+from ops_core.storage.sqlite.file import PRAGMAS
 
 
 class Reader:

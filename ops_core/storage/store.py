@@ -153,11 +153,11 @@ class Store:
     def _backend(self, connections: int, give_up_seconds: float) -> Backend:
         backend: Backend
         if self.url.is_sqlite:
-            from ops_core.storage.sqlite_backend import SqliteBackend
+            from ops_core.storage.sqlite.backend import SqliteBackend
 
             backend = SqliteBackend(self.url.sqlite_path, busy_seconds=give_up_seconds)
         else:
-            from ops_core.storage.postgres_backend import PostgresBackend
+            from ops_core.storage.postgres.backend import PostgresBackend
 
             backend = PostgresBackend(self.url.libpq, connections=connections, answer_seconds=give_up_seconds)
         self._backends.append(backend)

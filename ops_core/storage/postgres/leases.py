@@ -13,7 +13,7 @@ import psycopg
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, Renewal, WorkerInfo
 from ops_core.storage.json_text import dump_json
-from ops_core.storage.postgres_arrays import array_literal
+from ops_core.storage.postgres.arrays import array_literal
 
 # In the order of the ids, as every other statement locks them; a pair whose epoch is over is left out.
 _RENEW_IF_HELD = """

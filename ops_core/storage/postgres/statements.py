@@ -17,7 +17,7 @@ from psycopg.rows import DictRow
 
 from ops_core.domain.event import EVENT_FORMAT, EventType
 from ops_core.domain.task import TaskStatus, check_transition
-from ops_core.storage.postgres_arrays import array_literal
+from ops_core.storage.postgres.arrays import array_literal
 from ops_core.storage.records import HELD_COLUMNS, TASK_COLUMNS, held_from_record
 from ops_core.storage.writes import (
     HELD_STATE,

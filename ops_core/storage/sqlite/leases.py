@@ -12,7 +12,7 @@ from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, Renewal, WorkerInfo
 from ops_core.storage.column_types import time_to_sqlite
 from ops_core.storage.json_text import dump_json
-from ops_core.storage.sqlite_file import connect_sqlite
+from ops_core.storage.sqlite.file import connect_sqlite
 
 # The bare column: SQLite 3.40 answers `RETURNING x IS NOT NULL` with 1 when x is null.
 _RENEW_IF_HELD = """

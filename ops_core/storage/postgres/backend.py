@@ -12,7 +12,7 @@ from psycopg import AsyncConnection, errors
 from psycopg.rows import DictRow, dict_row
 
 from ops_core.errors import StoreUnavailable
-from ops_core.storage.postgres_statements import PostgresTransaction
+from ops_core.storage.postgres.statements import PostgresTransaction
 from ops_core.storage.writes import AnswerLost, Transaction, TryAgain, WriteRefused
 
 T = TypeVar("T")

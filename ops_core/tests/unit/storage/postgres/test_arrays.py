@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from uuid import UUID
 
-from ops_core.storage.postgres_arrays import array_literal
+from ops_core.storage.postgres.arrays import array_literal
 
 
 def test_each_kind_of_value_has_its_form() -> None:

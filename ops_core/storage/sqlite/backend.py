@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ops_core.errors import StoreUnavailable
-from ops_core.storage.sqlite_file import connect_sqlite
-from ops_core.storage.sqlite_statements import SqliteTransaction
+from ops_core.storage.sqlite.file import connect_sqlite
+from ops_core.storage.sqlite.statements import SqliteTransaction
 from ops_core.storage.writes import Transaction, TryAgain, WriteRefused
 
 T = TypeVar("T")
