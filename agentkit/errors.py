@@ -2,9 +2,9 @@
 
 AgentkitError
 ├── ConfigurationError            the developer: a provider, key, extra or file is wrong or missing
-├── LlmError                      the model's side
+├── LlmError                      the model's side; may carry retry_after_seconds
 │   ├── BadCredentials            the key is missing, wrong or not allowed
-│   ├── RateLimited               retryable; may carry retry_after_seconds
+│   ├── RateLimited               retryable
 │   ├── ContextTooLong            the conversation does not fit the model
 │   ├── Refused                   the model or its filter declined to answer
 │   ├── LlmRequestInvalid         the vendor calls our request wrong (model name, parameter)
@@ -49,6 +49,11 @@ class LlmError(AgentkitError):
 
     code = "llm_error"
 
+    def __init__(self, message: str | None = None, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        #: How long the provider asked us to wait before the next try; None when it did not say.
+        self.retry_after_seconds = retry_after_seconds
+
 
 class BadCredentials(LlmError):
     """The provider did not accept the key."""
@@ -61,11 +66,6 @@ class RateLimited(LlmError):
 
     retryable = True
     code = "llm_rate_limited"
-
-    def __init__(self, message: str | None = None, *, retry_after_seconds: float | None = None) -> None:
-        super().__init__(message)
-        #: How long the provider asked us to wait, in seconds; None when it did not say.
-        self.retry_after_seconds = retry_after_seconds
 
 
 class ContextTooLong(LlmError):

@@ -60,11 +60,11 @@ def error_for_status(
         case 429:
             return RateLimited(text, retry_after_seconds=retry_after_seconds)
         case 408 | 504:
-            return LlmTimeout(text)
+            return LlmTimeout(text, retry_after_seconds=retry_after_seconds)
         case 409 | 425 | 499:
-            return LlmUnavailable(text)
+            return LlmUnavailable(text, retry_after_seconds=retry_after_seconds)
         case _ if status >= 500 and status != 501:
-            return LlmUnavailable(text)
+            return LlmUnavailable(text, retry_after_seconds=retry_after_seconds)
         case _ if 300 <= status < 400:
             return LlmRequestInvalid(f"{text}; it redirects elsewhere, check the base URL")
         case _:

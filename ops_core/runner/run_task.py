@@ -7,7 +7,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 
-from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RateLimited, RunRevoked
+from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
 from agentkit.report import Finished, LimitReached, RunReport
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.event import Event
@@ -102,7 +102,7 @@ class TaskRunner:
         told = TaskError(error.code, str(error)[:2000], error.retryable)
         if not isinstance(error, LlmError) or not error.retryable or task.attempt >= task.max_attempts:
             return Failed(error=told, usage=journal.usage)
-        asked = error.retry_after_seconds if isinstance(error, RateLimited) else None
+        asked = error.retry_after_seconds
         delay = self._retry_policy.delay_seconds(task.attempt, retry_after_seconds=asked, rng=self._rng)
         return Retry(error=told, delay_seconds=delay, usage=journal.usage)
 

@@ -170,6 +170,7 @@ async def test_a_failing_vendor_is_unavailable_and_asked_once(
 
     assert type(error) is LlmUnavailable
     assert error.retryable
+    assert error.retry_after_seconds == 0.0
     assert server.received == 1
 
 

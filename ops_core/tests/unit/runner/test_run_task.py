@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 
 from agentkit import Agent
-from agentkit.errors import AgentkitError, BadCredentials, LlmUnavailable, OutcomeUnknown, RateLimited
+from agentkit.errors import AgentkitError, BadCredentials, LlmError, LlmUnavailable, OutcomeUnknown, RateLimited
 from agentkit.journal import Journal
 from agentkit.limits import Limits
 from agentkit.llm.base import BaseLlmClient
@@ -126,8 +126,9 @@ async def test_a_retryable_model_error_is_tried_again_after_a_pause() -> None:
     assert outcome.error.retryable
 
 
-async def test_the_pause_is_never_shorter_than_the_provider_asked() -> None:
-    bench = Bench(ScriptedLlm([RateLimited("slow down", retry_after_seconds=77.0)]))
+@pytest.mark.parametrize("error", [RateLimited, LlmUnavailable])
+async def test_the_pause_is_never_shorter_than_the_provider_asked(error: type[LlmError]) -> None:
+    bench = Bench(ScriptedLlm([error("slow down", retry_after_seconds=77.0)]))
     task = claimed_task(DEFINITION)
     await bench.runner.run(task, bench.control(task))
     (outcome,) = bench.runs.outcomes
