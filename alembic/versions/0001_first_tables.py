@@ -29,9 +29,10 @@ def upgrade() -> None:
     op.create_table(
         "agent_versions",
         sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("definition", _JSON, nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_agent_versions")),
+        sa.PrimaryKeyConstraint("digest", "namespace", name=op.f("pk_agent_versions")),
     )
     op.create_table(
         "agents",
@@ -43,15 +44,17 @@ def upgrade() -> None:
     )
     op.create_table(
         "blobs",
+        sa.Column("namespace", sa.Text(), nullable=False),
         sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.Column("put_at", _TIME, nullable=False),
-        sa.PrimaryKeyConstraint("digest", name=op.f("pk_blobs")),
+        sa.PrimaryKeyConstraint("namespace", "digest", name=op.f("pk_blobs")),
     )
     op.create_table(
         "task_events",
         sa.Column("task_id", sa.Uuid(), nullable=False),
         sa.Column("seq", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("namespace", sa.Text(), server_default="default", nullable=False),
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("type", sa.Text(), nullable=False),
         sa.Column("step_key", sa.Text(), nullable=True),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import Select, and_, select
 
 from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.storage.json_text import dump_json, refuse_unstorable
@@ -41,14 +41,19 @@ class SqlAgentStore:
         return [_agent(row) for row in await self._reader.rows(_registered(namespace).order_by(agents.c.name))]
 
     async def get_definition(self, digest: str) -> AgentDefinition | None:
-        row = await self._reader.first(select(agent_versions.c.definition).where(agent_versions.c.digest == digest))
+        # Whichever namespace put it: what has the same digest has the same content.
+        same = select(agent_versions.c.definition).where(agent_versions.c.digest == digest).limit(1)
+        row = await self._reader.first(same)
         return AgentDefinition.from_json(row["definition"]) if row is not None else None
 
 
 def _registered(namespace: str) -> Select[Any]:
     return (
         select(agents, agent_versions.c.definition)
-        .join(agent_versions, agent_versions.c.digest == agents.c.digest)
+        .join(
+            agent_versions,
+            and_(agent_versions.c.digest == agents.c.digest, agent_versions.c.namespace == agents.c.namespace),
+        )
         .where(agents.c.namespace == namespace)
     )
 

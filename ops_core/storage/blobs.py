@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from ops_core.domain.task import JsonValue
 from ops_core.storage.json_text import dump_json, load_json
@@ -26,13 +27,27 @@ class Blobs:
         self._single = single
         self._reader = reader
 
-    async def stored(self, value: JsonValue) -> StoredJson:
+    async def stored(self, namespace: str, value: JsonValue) -> StoredJson:
         """The value in the form of a row; a long one is committed as a blob when this returns.
 
         Raises:
             InvalidInput: the value is no JSON.
             StoreUnavailable
         """
+        return await self._stored(value, lambda tx, digest, data: tx.put_blob(namespace, digest, data))
+
+    async def stored_of_task(self, task_id: UUID, value: JsonValue) -> StoredJson:
+        """As `stored`, in the namespace of the task."""
+        return await self._stored(value, lambda tx, digest, data: tx.put_blob_of_task(task_id, digest, data))
+
+    async def values(self, records: Sequence[Mapping[str, Any]], column: str) -> list[JsonValue]:
+        """That column of each record, wherever its value is kept."""
+        name = f"{column}_blob"
+        wanted = {(record["namespace"], record[name]) for record in records if record[name]}
+        long = await self._load(wanted) if wanted else {}
+        return [long[r["namespace"], r[name]] if r[name] else r[column] for r in records]
+
+    async def _stored(self, value: JsonValue, put: Callable[[Transaction, str, bytes], Awaitable[None]]) -> StoredJson:
         text = dump_json(value)
         if len(text) <= INLINE_BYTES // 4:
             return StoredJson(text=text)
@@ -40,20 +55,10 @@ class Blobs:
         if len(data) <= INLINE_BYTES:
             return StoredJson(text=text)
         digest = hashlib.sha256(data).hexdigest()
-
-        async def put(tx: Transaction) -> None:
-            await tx.put_blobs({digest: data})
-
-        await self._single.run_repeatable(put)
+        await self._single.run_repeatable(lambda tx: put(tx, digest, data))
         return StoredJson(blob=digest)
 
-    async def values(self, records: Sequence[Mapping[str, Any]], column: str) -> list[JsonValue]:
-        """That column of each record, wherever its value is kept."""
-        wanted = {record[f"{column}_blob"] for record in records} - {None}
-        long = await self._load(wanted) if wanted else {}
-        return [long[r[f"{column}_blob"]] if r[f"{column}_blob"] else r[column] for r in records]
-
-    async def _load(self, digests: Iterable[str]) -> dict[str, JsonValue]:
-        statement = select(blobs.c.digest, blobs.c.data).where(blobs.c.digest.in_(sorted(digests)))
-        rows = await self._reader.rows(statement)
-        return {row["digest"]: load_json(bytes(row["data"]).decode()) for row in rows}
+    async def _load(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], JsonValue]:
+        key = tuple_(blobs.c.namespace, blobs.c.digest)
+        rows = await self._reader.rows(select(blobs).where(key.in_(sorted(wanted))))
+        return {(row["namespace"], row["digest"]): load_json(bytes(row["data"]).decode()) for row in rows}

@@ -81,7 +81,7 @@ class SqlRunStore:
         return sorted([*wanted, *(e for e in reopened if e.round == round)], key=lambda event: event.seq)
 
     async def append(self, lease: Lease, event: NewEvent) -> int:
-        payload = await self._blobs.stored(event.payload)
+        payload = await self._blobs.stored_of_task(lease.task_id, event.payload)
         ask = AppendAsk(
             task_id=lease.task_id,
             epoch=lease.epoch,
@@ -93,7 +93,9 @@ class SqlRunStore:
         return (await self._appends.write(ask)).seq
 
     async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
-        result = await self._blobs.stored(outcome.result) if isinstance(outcome, Completed) else NO_JSON
+        result = NO_JSON
+        if isinstance(outcome, Completed):
+            result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
         return await self._finishes.write(FinishAsk(lease, outcome, result))
 
     async def _events(self, task_id: UUID, *conditions: object) -> list[Event]:

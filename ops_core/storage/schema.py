@@ -200,6 +200,8 @@ class EventRow(_Stored, table=True):
 
     task_id: UUID = Field(primary_key=True)
     seq: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    #: The task's: whoever may read only one namespace can be held to it by the row itself.
+    namespace: str = Field(sa_type=Text, sa_column_kwargs={"server_default": "default"})
     round: int
     type: str = Field(sa_type=Text)
     step_key: str | None = Field(sa_type=Text)
@@ -228,6 +230,7 @@ class AgentVersionRow(_Stored, table=True):
     __tablename__ = "agent_versions"
 
     digest: str = Field(primary_key=True, sa_type=Text)
+    namespace: str = Field(primary_key=True, sa_type=Text)
     definition: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
     created_at: datetime = Field(sa_type=UtcTime)
 
@@ -250,10 +253,11 @@ class WorkerRow(_Stored, table=True):
 
 
 class BlobRow(_Stored, table=True):
-    """JSON text that is too long for a row, by the SHA-256 of its bytes."""
+    """JSON text that is too long for a row, by the SHA-256 of its bytes; no namespace shares it with another."""
 
     __tablename__ = "blobs"
 
+    namespace: str = Field(primary_key=True, sa_type=Text)
     digest: str = Field(primary_key=True, sa_type=Text)
     data: bytes = Field(sa_type=LargeBinary)
     #: Renewed by each put: whoever prunes must spare what a row not yet committed may name.

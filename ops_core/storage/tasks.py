@@ -61,7 +61,9 @@ class SqlTaskStore:
 
     async def add_task(self, new: NewTask) -> Added:
         _refuse_unstorable_names(new)
-        wanted = TaskInsert(new, await self._blobs.stored(new.input), dump_json(new.labels), _submitted(new))
+        wanted = TaskInsert(
+            new, await self._blobs.stored(new.namespace, new.input), dump_json(new.labels), _submitted(new)
+        )
         match await self._adds.write(wanted):
             case Replayed(id):
                 return Added(await self._must_get(new.namespace, id), replayed=True, ring=None)

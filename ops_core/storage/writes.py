@@ -207,8 +207,11 @@ class Transaction(Protocol):
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
         """Write what has become of held tasks, with their events."""
 
-    async def put_blobs(self, texts: Mapping[str, bytes]) -> None:
+    async def put_blob(self, namespace: str, digest: str, data: bytes) -> None:
         """Keep long JSON by digest; what is there is only marked as wanted again."""
+
+    async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
+        """The same in the namespace of a task; nothing when there is no such task."""
 
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         """Keep the versions, and make them current; one that is current already keeps its time."""

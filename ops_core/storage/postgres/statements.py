@@ -66,10 +66,10 @@ WITH added AS (
         CASE WHEN a.run_at > now() THEN NULL ELSE now() END, now() + make_interval(secs => a.timeout_seconds)
     FROM unnest({", ".join(f"%s::{kind}[]" for _, kind, _ in _NEW)}) AS a ({", ".join(name for name, _, _ in _NEW)})
     ON CONFLICT DO NOTHING
-    RETURNING id, status, created_at, deadline_at, agent, queue, priority, labels, run_at
+    RETURNING id, namespace, status, created_at, deadline_at, agent, queue, priority, labels, run_at
 ), logged AS (
-    INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
-    SELECT id, 1, 1, 'task.submitted', {EVENT_FORMAT}, created_at, json_strip_nulls(json_build_object(
+    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
+    SELECT id, 1, namespace, 1, 'task.submitted', {EVENT_FORMAT}, created_at, json_strip_nulls(json_build_object(
         'agent', agent, 'queue', queue, 'priority', priority, 'labels', labels,
         'run_at', to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
     FROM added
@@ -99,8 +99,8 @@ WITH wanted AS (
     FROM wanted WHERE t.id = wanted.id
     RETURNING {", ".join(f"t.{name}" for name in TASK_COLUMNS)}
 ), logged AS (
-    INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
-    SELECT id, seq, round, 'task.started', {EVENT_FORMAT}, now(),
+    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
+    SELECT id, seq, namespace, round, 'task.started', {EVENT_FORMAT}, now(),
         json_build_object('attempt', attempt, 'epoch', epoch, 'worker_id', worker_id)
     FROM claimed
 )
@@ -116,14 +116,15 @@ ORDER BY priority DESC, id
 # that is there already is passed over and takes no number.
 _APPEND_IF_HELD = f"""
 WITH held AS (
-    SELECT t.id, t.seq, t.round, a.type, a.step_key, a.phase, a.payload, a.payload_blob
+    SELECT t.id, t.seq, t.namespace, t.round, a.type, a.step_key, a.phase, a.payload, a.payload_blob
     FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
         AS a (task_id, epoch, type, step_key, phase, payload, payload_blob)
     JOIN tasks t ON t.id = a.task_id AND t.epoch = a.epoch AND t.status = 'running'
     ORDER BY t.id FOR UPDATE OF t
 ), written AS (
-    INSERT INTO task_events (task_id, seq, round, type, step_key, phase, format, at, payload, payload_blob)
-    SELECT id, seq + 1, round, type, step_key, phase, {EVENT_FORMAT}, clock_timestamp(), payload::json, payload_blob
+    INSERT INTO task_events (task_id, seq, namespace, round, type, step_key, phase, format, at, payload, payload_blob)
+    SELECT id, seq + 1, namespace, round, type, step_key, phase, {EVENT_FORMAT}, clock_timestamp(), payload::json,
+        payload_blob
     FROM held
     ON CONFLICT (task_id, round, step_key, phase) WHERE step_key IS NOT NULL DO NOTHING
     RETURNING task_id, seq
@@ -178,10 +179,10 @@ _STATE_CASTS = {"result": "::json", "error": "::json", "usage": "::json"}
 # Compare-and-set on epoch and status, although the rows are locked: a decision about another row must never be written.
 _APPLY_IF_UNCHANGED = f"""
 WITH logged AS (
-    INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
-    SELECT e.task_id, e.seq, e.round, e.type, {EVENT_FORMAT}, e.at, e.payload::json
-    FROM unnest(%s::uuid[], %s::int[], %s::int[], %s::text[], %s::timestamptz[], %s::text[])
-        AS e (task_id, seq, round, type, at, payload)
+    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
+    SELECT e.task_id, e.seq, e.namespace, e.round, e.type, {EVENT_FORMAT}, e.at, e.payload::json
+    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::text[], %s::timestamptz[], %s::text[])
+        AS e (task_id, seq, namespace, round, type, at, payload)
 )
 UPDATE tasks t SET {", ".join(f"{name} = c.{name}{_STATE_CASTS.get(name, '')}" for name in HELD_STATE)}
 FROM unnest(%s::uuid[], %s::int[], %s::text[],
@@ -191,10 +192,16 @@ WHERE t.id = c.id AND t.epoch = c.epoch_before AND t.status = c.status_before
 """  # noqa: S608
 
 _PUT_BLOB = """
-INSERT INTO blobs (digest, data, put_at) VALUES (%s, %s, now()) ON CONFLICT (digest) DO UPDATE SET put_at = now()
+INSERT INTO blobs (namespace, digest, data, put_at) VALUES (%s, %s, %s, now())
+ON CONFLICT (namespace, digest) DO UPDATE SET put_at = now()
+"""
+_PUT_BLOB_OF_TASK = """
+INSERT INTO blobs (namespace, digest, data, put_at) SELECT namespace, %s, %s, now() FROM tasks WHERE id = %s
+ON CONFLICT (namespace, digest) DO UPDATE SET put_at = now()
 """
 _PUT_VERSION = """
-INSERT INTO agent_versions (digest, definition, created_at) VALUES (%s, %s::json, now()) ON CONFLICT DO NOTHING
+INSERT INTO agent_versions (digest, namespace, definition, created_at) VALUES (%s, %s, %s::json, now())
+ON CONFLICT DO NOTHING
 """
 _PUT_AGENT = """
 INSERT INTO agents (namespace, name, digest, registered_at) VALUES (%s, %s, %s, now())
@@ -268,23 +275,29 @@ class PostgresTransaction:
         return _held(await self._rows(_LOCK_OVERDUE, (limit,)))
 
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
-        events = [(c.after.id, e.seq, c.after.round, e.type, c.at, e.payload) for c in changes for e in c.events]
+        events = [
+            (c.after.id, e.seq, c.after.namespace, c.after.round, e.type, c.at, e.payload)
+            for c in changes
+            for e in c.events
+        ]
         states = [
             (c.before.id, c.before.epoch, c.before.status, *(getattr(c.after, name) for name in HELD_STATE))
             for c in changes
         ]
-        columns = [*_columns(events, 6), *_columns(states, 3 + len(HELD_STATE))]
+        columns = [*_columns(events, 7), *_columns(states, 3 + len(HELD_STATE))]
         cursor = await self._connection.execute(_APPLY_IF_UNCHANGED, columns)
         if cursor.rowcount != len(changes):
             raise AssertionError("a held row changed under its lock")
 
-    async def put_blobs(self, texts: Mapping[str, bytes]) -> None:
-        for digest, data in sorted(texts.items()):
-            await self._connection.execute(_PUT_BLOB, (digest, data))
+    async def put_blob(self, namespace: str, digest: str, data: bytes) -> None:
+        await self._connection.execute(_PUT_BLOB, (namespace, digest, data))
+
+    async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
+        await self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, task_id))
 
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         for agent in agents:
-            await self._connection.execute(_PUT_VERSION, (agent.digest, agent.definition))
+            await self._connection.execute(_PUT_VERSION, (agent.digest, agent.namespace, agent.definition))
             await self._connection.execute(_PUT_AGENT, (agent.namespace, agent.name, agent.digest))
 
     async def find_ending(self, task_id: UUID, epoch: int) -> tuple[EventType, int] | None:

@@ -38,8 +38,8 @@ INSERT INTO tasks ({_INSERTED}) VALUES ({", ".join("?" * len(_INSERTED.split(","
 """  # noqa: S608
 
 _INSERT_EVENT = """
-INSERT INTO task_events (task_id, seq, round, type, step_key, phase, format, at, payload, payload_blob)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO task_events (task_id, seq, namespace, round, type, step_key, phase, format, at, payload, payload_blob)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _FIND_KNOWN = """
@@ -63,7 +63,7 @@ SELECT {", ".join(TASK_COLUMNS)}, started_at AS claimed_at FROM tasks WHERE stat
 ORDER BY priority DESC, id
 """  # noqa: S608
 
-_SEQ_IF_HELD = "SELECT seq, round FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'"
+_SEQ_IF_HELD = "SELECT seq, namespace, round FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'"
 _FIND_STEP = "SELECT seq FROM task_events WHERE task_id = ? AND round = ? AND step_key = ? AND phase = ?"
 _SET_SEQ = "UPDATE tasks SET seq = ? WHERE id = ?"
 _FIND_STEP_OF_ROUND_NOW = """
@@ -96,10 +96,17 @@ ORDER BY seq DESC LIMIT 1
 """
 
 _PUT_BLOB = """
-INSERT INTO blobs (digest, data, put_at) VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET put_at = excluded.put_at
+INSERT INTO blobs (namespace, digest, data, put_at) VALUES (?, ?, ?, ?)
+ON CONFLICT (namespace, digest) DO UPDATE SET put_at = excluded.put_at
+"""
+_PUT_BLOB_OF_TASK = """
+INSERT INTO blobs (namespace, digest, data, put_at) SELECT namespace, ?, ?, ? FROM tasks WHERE id = ?
+ON CONFLICT (namespace, digest) DO UPDATE SET put_at = excluded.put_at
 """
 
-_PUT_VERSION = "INSERT INTO agent_versions (digest, definition, created_at) VALUES (?, ?, ?) ON CONFLICT DO NOTHING"
+_PUT_VERSION = """
+INSERT INTO agent_versions (digest, namespace, definition, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING
+"""
 _PUT_AGENT = """
 INSERT INTO agents (namespace, name, digest, registered_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (namespace, name) DO UPDATE SET digest = excluded.digest, registered_at = excluded.registered_at
@@ -143,6 +150,7 @@ class SqliteTransaction:
             (
                 r["id"],
                 r["seq"],
+                r["namespace"],
                 r["round"],
                 EventType.task_started,
                 dump_json({"attempt": r["attempt"], "epoch": r["epoch"], "worker_id": ask.worker_id}),
@@ -190,16 +198,21 @@ class SqliteTransaction:
                 for c in changes
             ],
         ).rowcount
-        assert written == len(changes), "a held row changed under its lock"
-        self._log((c.after.id, e.seq, c.after.round, e.type, e.payload) for c in changes for e in c.events)
+        if written != len(changes):
+            raise AssertionError("a held row changed under its lock")
+        self._log(
+            (c.after.id, e.seq, c.after.namespace, c.after.round, e.type, e.payload) for c in changes for e in c.events
+        )
 
-    async def put_blobs(self, texts: Mapping[str, bytes]) -> None:
-        at = _plain(self._now)
-        self._connection.executemany(_PUT_BLOB, [(digest, data, at) for digest, data in texts.items()])
+    async def put_blob(self, namespace: str, digest: str, data: bytes) -> None:
+        self._connection.execute(_PUT_BLOB, (namespace, digest, data, _plain(self._now)))
+
+    async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
+        self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, _plain(self._now), task_id.hex))
 
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         at = _plain(self._now)
-        self._connection.executemany(_PUT_VERSION, [(a.digest, a.definition, at) for a in agents])
+        self._connection.executemany(_PUT_VERSION, [(a.digest, a.namespace, a.definition, at) for a in agents])
         self._connection.executemany(_PUT_AGENT, [(a.namespace, a.name, a.digest, at) for a in agents])
 
     async def find_ending(self, task_id: UUID, epoch: int) -> tuple[EventType, int] | None:
@@ -219,30 +232,30 @@ class SqliteTransaction:
         )
         if not self._connection.execute(_INSERT_TASK_UNLESS_KNOWN, [_plain(v) for v in values]).rowcount:
             return None
-        self._log([(new.id, 1, 1, EventType.task_submitted, task.submitted)])
+        self._log([(new.id, 1, new.namespace, 1, EventType.task_submitted, task.submitted)])
         return Inserted(new.id, status, now, deadline)
 
     def _append(self, ask: AppendAsk) -> Appended | None:
         held = self._connection.execute(_SEQ_IF_HELD, (ask.task_id.hex, ask.epoch)).fetchone()
         if held is None:
             return None
-        seq, round = held
+        seq, namespace, round = held
         if ask.step_key is not None:
             known = self._number(_FIND_STEP, (ask.task_id.hex, round, ask.step_key, ask.phase))
             if known is not None:
                 return Appended(known, first=False)
-        values = (ask.task_id, seq + 1, round, ask.type, ask.step_key, ask.phase, EVENT_FORMAT, self._now)
+        values = (ask.task_id, seq + 1, namespace, round, ask.type, ask.step_key, ask.phase, EVENT_FORMAT, self._now)
         self._connection.execute(_INSERT_EVENT, [*map(_plain, values), ask.payload.text, ask.payload.blob])
         self._connection.execute(_SET_SEQ, (seq + 1, ask.task_id.hex))
         return Appended(seq + 1, first=True)
 
-    def _log(self, events: Iterable[tuple[UUID, int, int, EventType, str]]) -> None:
+    def _log(self, events: Iterable[tuple[UUID, int, str, int, EventType, str]]) -> None:
         at = _plain(self._now)
         self._connection.executemany(
             _INSERT_EVENT,
             [
-                (id.hex, seq, round, kind, None, None, EVENT_FORMAT, at, text, None)
-                for id, seq, round, kind, text in events
+                (id.hex, seq, namespace, round, kind, None, None, EVENT_FORMAT, at, text, None)
+                for id, seq, namespace, round, kind, text in events
             ],
         )
 

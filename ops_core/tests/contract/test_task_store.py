@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from ops_core.domain.outcome import Completed, Failed
 from ops_core.domain.task import RetryFrom, Task, TaskError, TaskStatus, TaskUsage
@@ -244,3 +245,18 @@ async def test_a_value_the_database_cannot_keep_fails_only_its_caller(store: Sto
     assert isinstance(outcomes[5], InvalidInput)
     assert not any(isinstance(outcome, BaseException) for n, outcome in enumerate(outcomes) if n != 5)
     assert len(await store.list_tasks(TaskQuery(namespace="default"))) == 10
+
+
+async def test_everything_that_a_task_writes_bears_its_namespace(store: Store) -> None:
+    long: dict[str, Any] = {"text": "x" * 20_000}
+    task = await submit_and_claim(store, namespace="b", input=long)
+    await store.append(lease(task), step("1/llm", **long))
+    await store.append(lease(task), step("2/llm"))
+    await store.finish(lease(task), Completed(result=long, usage=USAGE))
+    await store.retry_task("b", task.id, by="me", retry_from=RetryFrom.scratch)
+    for table in ("tasks", "task_events", "blobs"):
+        rows = await store._reader.rows(text(f"SELECT DISTINCT namespace FROM {table}"))
+        assert [row["namespace"] for row in rows] == ["b"], table
+    # The same content in two namespaces is kept twice: neither can lose it, nor learn of it, by the other.
+    await store.add_task(new_task(namespace="c", input=long))
+    assert len(await store._reader.rows(text("SELECT digest FROM blobs"))) == 2
