@@ -46,6 +46,8 @@ class StopReason(StrEnum):
     tool_calls = "tool_calls"
     #: It ran into the limit on output tokens; the text is cut short.
     length = "length"
+    #: It bungled a tool call, so that nobody can tell what it wanted; `LlmResponse.problem` says how.
+    bungled_call = "bungled_call"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,8 @@ class LlmResponse:
     provider: str
     #: The model that answered, which may be more exact than the one asked.
     model: str
+    #: What is wrong with the answer, in words for the model; empty unless it bungled a call.
+    problem: str = ""
 
 
 class BaseLlmClient(ABC):

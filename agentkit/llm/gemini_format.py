@@ -46,6 +46,8 @@ _REFUSALS = frozenset(
     }
 )
 _CUT_SHORT = frozenset({"MAX_TOKENS", "CONTINUATION"})
+#: The model's own slips: it is told, and may do better.
+_BUNGLED = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MALFORMED_RESPONSE"})
 
 
 class _Read(BaseModel):
@@ -111,11 +113,12 @@ def write_tools(tools: Sequence[ToolSpec], names: LegalNames) -> list[JsonObject
 def read_content(model: str, names: LegalNames, body: bytes) -> LlmResponse:
     """The answer in a reply with status 200.
 
-    A reply cut short by the limit on output tokens has no tool calls: the last one may be incomplete.
+    A reply cut short by the limit on output tokens has no tool calls, since the last one may be incomplete; nor has
+    one in which the model bungled a call.
 
     Raises:
         Refused: the prompt or the answer was blocked.
-        MalformedReply: the reply is not in the format, or the model bungled a call.
+        MalformedReply: the reply is not in the format.
     """
     reply = read_reply(PROVIDER, _Reply, body)
     if reply.prompt_feedback and reply.prompt_feedback.block_reason:
@@ -127,7 +130,9 @@ def read_content(model: str, names: LegalNames, body: bytes) -> LlmResponse:
     if reason in _REFUSALS:
         raise Refused(f"{PROVIDER} declined to answer: {candidate.finish_message or reason}")
     message, stop = _read_candidate(candidate, reason, names)
-    return LlmResponse(message, stop, _read_usage(reply.usage_metadata), PROVIDER, reply.model_version or model)
+    problem = candidate.finish_message or reason if stop is StopReason.bungled_call else ""
+    usage, answered_by = _read_usage(reply.usage_metadata), reply.model_version or model
+    return LlmResponse(message, stop, usage, PROVIDER, answered_by, problem)
 
 
 def _write_turn(
@@ -190,6 +195,8 @@ def _read_candidate(candidate: _Candidate, reason: str, names: LegalNames) -> tu
     text, calls = _read_parts(parts, names)
     if reason in _CUT_SHORT:
         return AssistantMessage(text), StopReason.length
+    if reason in _BUNGLED:
+        return AssistantMessage(text), StopReason.bungled_call
     if reason != "STOP" and not text and not calls:
         raise MalformedReply(f"{PROVIDER} stopped without an answer: {candidate.finish_message or reason}")
     stop = StopReason.tool_calls if calls else StopReason.end

@@ -13,7 +13,7 @@ from agentkit.errors import LlmRequestInvalid, MalformedReply, Refused
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.llm.tool_names import LegalNames
 from agentkit.llm.vendor_errors import error_for_status
-from agentkit.llm.vendor_reply import read_arguments, read_reply
+from agentkit.llm.vendor_reply import BungledCall, read_arguments, read_reply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import (
     AssistantMessage,
@@ -131,11 +131,12 @@ def write_tools(tools: Sequence[ToolSpec], names: LegalNames) -> list[JsonObject
 def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -> LlmResponse:
     """The answer in a reply with status 200.
 
-    A reply cut short by the limit on output tokens has no tool calls: the last one may be incomplete.
+    A reply cut short by the limit on output tokens has no tool calls, since the last one may be incomplete; nor has
+    one in which the arguments of any are not a JSON object.
 
     Raises:
         Refused: the model or the filter declined.
-        MalformedReply: the reply is not in the format, or a call's arguments are no JSON object.
+        MalformedReply: the reply is not in the format.
         LlmError: the reply reports an error under status 200, as OpenRouter's do.
     """
     completion = read_reply(provider, _Completion, body)
@@ -147,8 +148,13 @@ def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -
         raise MalformedReply(f"{provider} sent a reply without a choice to read")
     if choice.message.refusal or choice.finish_reason == "content_filter":
         raise Refused(f"{provider} declined to answer: {choice.message.refusal or 'its content filter cut in'}")
-    message, stop = _read_message(provider, choice.message, choice.finish_reason, names)
-    return LlmResponse(message, stop, _read_usage(completion.usage), provider, completion.model or model)
+    usage, answered_by = _read_usage(completion.usage), completion.model or model
+    try:
+        message, stop = _read_message(provider, choice.message, choice.finish_reason, names)
+    except BungledCall as bungled:
+        message = AssistantMessage(choice.message.text)
+        return LlmResponse(message, StopReason.bungled_call, usage, provider, answered_by, str(bungled))
+    return LlmResponse(message, stop, usage, provider, answered_by)
 
 
 def _write_turn(provider: str, turn: Message, names: LegalNames, to_wire_id: Callable[[str], str]) -> list[JsonObject]:
@@ -226,7 +232,7 @@ def _read_message(
     extra: JsonObject = {}
     for call in message.tool_calls:
         name = names.from_wire(call.function.name)
-        arguments = read_arguments(provider, name, call.function.arguments)
+        arguments = read_arguments(name, call.function.arguments)
         calls.append(ToolCall(call.id or f"call_{uuid4().hex}", name, arguments))
         if call.extra_content:
             extra[calls[-1].id] = call.extra_content

@@ -10,13 +10,14 @@ from agentkit.transcript import AssistantMessage, JsonObject, message_from_json,
 
 def response_to_json(response: LlmResponse) -> JsonObject:
     """The inverse of `response_from_json`."""
-    return {
+    body: JsonObject = {
         "message": message_to_json(response.message),
         "stop": response.stop.value,
         "usage": asdict(response.usage),
         "provider": response.provider,
         "model": response.model,
     }
+    return body | {"problem": response.problem} if response.problem else body
 
 
 def response_from_json(body: JsonObject) -> LlmResponse:
@@ -28,4 +29,5 @@ def response_from_json(body: JsonObject) -> LlmResponse:
     message = message_from_json(body["message"])
     if not isinstance(message, AssistantMessage):
         raise ValueError(f"an LLM step holds an assistant message, not {type(message).__name__}")
-    return LlmResponse(message, StopReason(body["stop"]), Usage(**body["usage"]), body["provider"], body["model"])
+    stop, usage = StopReason(body["stop"]), Usage(**body["usage"])
+    return LlmResponse(message, stop, usage, body["provider"], body["model"], body.get("problem", ""))

@@ -1,7 +1,8 @@
-"""Reading a vendor's reply: JSON of the promised shape, or `MalformedReply`."""
+"""Reading a vendor's reply: JSON of the promised shape, or an error that says whose slip it is."""
 
 from __future__ import annotations
 
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -13,6 +14,11 @@ from agentkit.transcript import JsonObject
 Reply = TypeVar("Reply", bound=BaseModel)
 
 _SHOWN = 80
+_NOT_FINITE = re.compile(rb"NaN|Infinity")
+
+
+class BungledCall(Exception):
+    """The model, not the vendor, wrote a tool call that cannot be made; the message is meant for the model."""
 
 
 def read_reply(provider: str, reply_type: type[Reply], body: bytes) -> Reply:
@@ -22,6 +28,9 @@ def read_reply(provider: str, reply_type: type[Reply], body: bytes) -> Reply:
         MalformedReply: it is not JSON, or a part we read is missing or of another type.
     """
     try:
+        if _NOT_FINITE.search(body):
+            # Not JSON, though Python's parsers take it; a journal could not keep it.
+            from_json(body, allow_inf_nan=False)
         return reply_type.model_validate_json(body)
     except ValidationError as exc:
         problem = exc.errors(include_url=False, include_context=False, include_input=False)[0]
@@ -31,17 +40,15 @@ def read_reply(provider: str, reply_type: type[Reply], body: bytes) -> Reply:
             f"{provider} sent a reply that is not in its own format ({where or 'body'}: {problem['msg']}); "
             f"it begins {start!r}"
         ) from exc
+    except ValueError as exc:
+        raise MalformedReply(f"{provider} sent a reply that is not JSON: {exc}") from exc
 
 
-def read_arguments(provider: str, tool: str, arguments: str | JsonObject | None) -> JsonObject:
-    """The arguments of a tool call, which some vendors write as JSON in a string.
-
-    Nothing at all means no arguments. Anything else than a JSON object is the model's slip, not the vendor's; still
-    it is raised, and not passed on as a call, because no tool could be called with it. The message is written for
-    the model as well: a planner may show it as an observation, or the same question may simply be asked again.
+def read_arguments(tool: str, arguments: str | JsonObject | None) -> JsonObject:
+    """The arguments of a tool call, which some vendors write as JSON in a string. Nothing at all means no arguments.
 
     Raises:
-        MalformedReply: they are not a JSON object.
+        BungledCall: they are not a JSON object.
     """
     if isinstance(arguments, dict):
         return arguments
@@ -50,14 +57,14 @@ def read_arguments(provider: str, tool: str, arguments: str | JsonObject | None)
     try:
         value = from_json(arguments, allow_inf_nan=False)
     except ValueError as exc:
-        raise MalformedReply(f"{_not_an_object(provider, tool, arguments)}: {exc}") from exc
+        raise BungledCall(f"{_not_an_object(tool, arguments)}: {exc}") from exc
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise MalformedReply(_not_an_object(provider, tool, arguments))
+        raise BungledCall(_not_an_object(tool, arguments))
     return value
 
 
-def _not_an_object(provider: str, tool: str, arguments: str) -> str:
+def _not_an_object(tool: str, arguments: str) -> str:
     shown = arguments if len(arguments) <= _SHOWN else f"{arguments[:_SHOWN]}…"
-    return f"the model of {provider} called {tool!r} with arguments that are not a JSON object ({shown!r})"
+    return f"the arguments of {tool!r} are not a JSON object ({shown!r})"

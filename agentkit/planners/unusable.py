@@ -1,4 +1,4 @@
-"""Answers that no planner can use: nothing at all, cut short, or more calls than a step may make."""
+"""Answers that no planner can use: nothing at all, cut short, a bungled call, or more calls than a step may make."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from agentkit.llm.base import LlmResponse, StopReason
 def correction_for(response: LlmResponse) -> Correct | None:
     """What to tell the model about an answer that cannot be used, or None when a planner can read it."""
     calls = response.message.tool_calls
+    if response.stop is StopReason.bungled_call:
+        return Correct(f"Your last answer could not be used, and no tool was called: {response.problem}. Try again.")
     if response.stop is StopReason.length and calls:
         return Correct(
             "Your last answer was cut off by the limit on output tokens, so its tool calls were not made. "

@@ -53,6 +53,11 @@ def cut(text: str, *calls: Any) -> LlmResponse:
     return LlmResponse(AssistantMessage(text, calls), StopReason.length, SCRIPTED_USAGE, "scripted", "scripted")
 
 
+def bungled(problem: str) -> LlmResponse:
+    """An answer in which the model bungled a call."""
+    return LlmResponse(AssistantMessage(), StopReason.bungled_call, Usage(), "scripted", "scripted", problem)
+
+
 @tool(side_effect=False)
 async def echo(text: str) -> str:
     """Say it again."""
@@ -289,6 +294,7 @@ async def test_a_model_client_that_cancels_itself_is_unavailable_not_the_end_of_
         (cut("a very long"), "be much shorter"),
         (cut("", call_of("echo", text="x")), "its tool calls were not made"),
         ([call_of("echo", text="x")] * 33, "at most 32 at a time"),
+        (bungled("the arguments of 'echo' are not JSON"), "no tool was called: the arguments of 'echo' are not JSON."),
     ],
 )
 async def test_the_model_is_told_why_its_answer_could_not_be_used(useless: Reply, told: str) -> None:
@@ -299,6 +305,14 @@ async def test_the_model_is_told_why_its_answer_could_not_be_used(useless: Reply
     assert told in last.text
     assert report.tool_calls == 0
     assert not any(isinstance(m, AssistantMessage) and m.tool_calls for m in llm.asked[1].messages)
+
+
+async def test_a_bungled_call_is_journaled_and_replayed_as_it_was() -> None:
+    journal = MemoryJournal()
+    agent, _ = agent_of(bungled("no JSON"), "done", journal=journal)
+    first = await agent.run("go")
+    resumed, _ = agent_of(journal=journal)
+    assert (await resumed.run("go")).transcript == first.transcript
 
 
 async def test_a_retryable_model_error_is_raised_and_not_recorded() -> None:

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from agentkit.errors import LlmRequestInvalid, MalformedReply
+from agentkit.errors import LlmRequestInvalid
 from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
 from agentkit.tests.llm.script import Call, Say
 from agentkit.tests.llm.vendor_server import VendorServer
@@ -250,14 +250,17 @@ async def test_the_limit_on_output_tokens_is_passed_on(vendor: Vendor, server: V
 
 @pytest.mark.parametrize("vendor", ARGUMENTS_AS_TEXT, ids=str)
 @pytest.mark.parametrize("arguments", ['{"a": 1', "[1]", "1", "nonsense", '{"a": NaN}', '{"a": "\\ud800"}'])
-async def test_arguments_that_are_not_an_object_name_the_tool(
+async def test_arguments_that_are_not_an_object_are_a_bungled_call_that_names_the_tool(
     vendor: Vendor, server: VendorServer, arguments: str
 ) -> None:
     server.then(Call((("calc__add", {}),), raw_arguments=arguments))
     client = vendor.client(server)
 
-    with pytest.raises(MalformedReply, match=r"calc\.add.*not a JSON object"):
-        await ask(client, tools=(ADD,))
+    response = await ask(client, tools=(ADD,))
+
+    assert (response.stop, response.message.tool_calls) == (StopReason.bungled_call, ())
+    assert "'calc.add' are not a JSON object" in response.problem
+    assert response.usage.total_tokens > 0
     await client.aclose()
 
 

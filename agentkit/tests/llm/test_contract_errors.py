@@ -259,8 +259,13 @@ async def test_the_time_limit_holds_while_bytes_still_arrive(client: BaseLlmClie
             b'"content": [{"type": "tool_use", "id": 1}], '
             b'"candidates": [{"content": {"parts": [{"functionCall": {"args": []}}]}}]}'
         ),
+        Reply(
+            body=b'{"choices": [{"message": {"content": "x", "reasoning_details": [NaN]}}], '
+            b'"content": [{"type": "text", "text": "x", "more": NaN}], '
+            b'"candidates": [{"content": {"parts": [{"text": "x", "more": NaN}]}}]}'
+        ),
     ],
-    ids=["html", "truncated", "empty", "list", "null", "object", "bytes", "text", "hollow", "hollow-call"],
+    ids=["html", "truncated", "empty", "list", "null", "object", "bytes", "text", "hollow", "hollow-call", "nan"],
 )
 async def test_rubbish_with_status_200_is_a_malformed_reply(
     client: BaseLlmClient, server: VendorServer, step: Step

@@ -101,16 +101,25 @@ async def test_the_environment_does_not_send_the_key_to_vertex(
     assert server.received == 1
 
 
+@pytest.mark.parametrize("reason", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS"])
+async def test_a_bungled_call_is_not_an_answer_whatever_was_said_before_it(
+    connect: Connect, server: VendorServer, reason: str
+) -> None:
+    content = {"parts": [{"text": "Let me look."}]}
+    server.then(json_reply({"candidates": [{"content": content, "finishReason": reason, "finishMessage": "now("}]}))
+
+    response = await connect().complete([UserMessage("Hi")], timeout_seconds=20)
+
+    assert (response.stop, response.problem) == (StopReason.bungled_call, "now(")
+    assert response.message == AssistantMessage("Let me look.")
+
+
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
         ({"promptFeedback": {"blockReason": "SAFETY"}}, Refused),
         ({"candidates": [{"finishReason": "PROHIBITED_CONTENT"}]}, Refused),
         ({"candidates": [{"content": {"parts": [{"text": "I"}]}, "finishReason": "RECITATION"}]}, Refused),
-        (
-            {"candidates": [{"finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "print(now())"}]},
-            MalformedReply,
-        ),
         ({"candidates": [{"content": {}, "finishReason": "OTHER"}]}, MalformedReply),
         ({"candidates": [{"content": {"parts": [{"text": 1}]}}]}, MalformedReply),
     ],
