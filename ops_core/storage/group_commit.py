@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from ops_core.errors import InvalidInput, OpsCoreError, StoreUnavailable
 from ops_core.storage.writes import AnswerLost, TryAgain, WriteRefused
@@ -36,6 +36,9 @@ class Batch(Protocol[_Item, _Out]):
 
     async def write_unless_written(self, items: Sequence[_Item]) -> Sequence[_Out | OpsCoreError]:
         """After a lost answer: look for each write by its own key, and write what is not there."""
+
+
+_Write: TypeAlias = Callable[[Sequence[Item]], Awaitable[Sequence[Out | OpsCoreError]]]
 
 
 @dataclass(slots=True)
@@ -100,6 +103,7 @@ class GroupCommit(Generic[Item, Out]):
 
     async def _run(self) -> None:
         """Runs while somebody waits."""
+        batch: list[_Waiting[Item, Out]] = []
         try:
             while self._line:
                 if self._is_busy() and len(self._line) < self._max_rows:
@@ -110,7 +114,8 @@ class GroupCommit(Generic[Item, Out]):
                     self._last_rows, self._last_at = len(batch), time.monotonic()
         finally:
             self._runner = None
-            # Empty unless this task was cancelled from outside (the loop ends).
+            # All are answered, unless this task was cancelled from outside (the loop ends).
+            self._fail(batch, "the store stopped during the write: the database may or may not have it")
             self._fail_line("the store stopped before the write was begun")
 
     def _is_busy(self) -> bool:
@@ -138,44 +143,48 @@ class GroupCommit(Generic[Item, Out]):
         return taken
 
     async def _commit(self, batch: list[_Waiting[Item, Out]]) -> None:
-        try:
-            outcomes = await self._write(batch)
-        except StoreUnavailable as away:
-            # Who came meanwhile would wait as long again for the same answer.
-            self._fail(batch, away.detail)
-            self._fail_line(away.detail)
-        except WriteRefused as refused:
-            if len(batch) == 1:
-                _answer(batch[0], InvalidInput(f"the database refuses the value: {refused}"))
+        """In one transaction; where that fails for a row of it, in halves, until only that row is left out."""
+        parts, write = [batch], self._batch.write
+        while parts:
+            part = parts.pop()
+            try:
+                outcomes = await self._write(part, write)
+            except StoreUnavailable as away:
+                # Who came meanwhile would wait as long again for the same answer, and so would the other parts.
+                self._fail([waiting for rest in (part, *parts) for waiting in rest], away.detail)
+                self._fail_line(away.detail)
                 return
-            middle = len(batch) // 2
-            await self._commit(batch[:middle])
-            await self._commit(batch[middle:])
-        except Exception as error:  # noqa: BLE001  the loop drives everybody's writes: the callers get it, the loop goes on
-            for waiting in batch:
-                _answer(waiting, error)
-        else:
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                _answer(waiting, outcome)
+            except WriteRefused as refused:
+                if len(part) == 1:
+                    _answer(part[0], InvalidInput(f"the database refuses the value: {refused}"))
+                else:
+                    parts += _halves(part)
+            except Exception as error:  # noqa: BLE001  the loop drives everybody's writes: the caller gets it, the loop goes on
+                if len(part) == 1:
+                    _answer(part[0], error)
+                else:
+                    # Of an error nobody foresaw it is not known what was written before it.
+                    parts, write = parts + _halves(part), self._batch.write_unless_written
+            else:
+                for waiting, outcome in zip(part, outcomes, strict=True):
+                    _answer(waiting, outcome)
 
-    async def _write(self, batch: list[_Waiting[Item, Out]]) -> Sequence[Out | OpsCoreError]:
-        items = [waiting.item for waiting in batch]
+    async def _write(self, part: list[_Waiting[Item, Out]], write: _Write[Item, Out]) -> Sequence[Out | OpsCoreError]:
+        items = [waiting.item for waiting in part]
         give_up_at = time.monotonic() + self._give_up_seconds
-        pause, write = 0.02, self._batch.write
+        pause, lost = 0.02, False
         while True:
             try:
                 return await write(items)
             except AnswerLost as error:
-                write, reason = self._batch.write_unless_written, str(error)
+                write, lost, reason = self._batch.write_unless_written, True, str(error)
             except TryAgain as error:
                 reason = str(error)
             except StoreUnavailable as error:
                 # Nobody answers: after a lost answer that leaves open what became of the batch.
                 reason = error.detail
             if time.monotonic() + pause > give_up_at:
-                known = (
-                    "did not take the write in time" if write == self._batch.write else "may or may not have the write"
-                )
+                known = "may or may not have the write" if lost else "did not take the write in time"
                 raise StoreUnavailable(f"the database {known}: {reason}")
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
@@ -188,6 +197,12 @@ class GroupCommit(Generic[Item, Out]):
         for waiting in batch:
             # Each its own: an exception raised in many places gathers all their tracebacks.
             _answer(waiting, StoreUnavailable(reason))
+
+
+def _halves(part: list[_Waiting[Item, Out]]) -> list[list[_Waiting[Item, Out]]]:
+    """To be taken from the end, so that the first half is written first."""
+    middle = len(part) // 2
+    return [part[middle:], part[:middle]]
 
 
 def _answer(waiting: _Waiting[Item, Out], outcome: Out | Exception) -> None:

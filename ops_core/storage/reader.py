@@ -15,6 +15,10 @@ from ops_core.errors import StoreUnavailable
 from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.sqlite.file import PRAGMAS
 
+# A read that nobody waits for any more must not go on: it holds back the vacuum of the tables that change most. And a
+# plan made while they were nearly empty must not scan them for ever after.
+_POSTGRES_SET_UP = "SET statement_timeout = {timeout}; SET enable_seqscan = off; SET jit = off; SET timezone = 'UTC'"
+
 
 class Reader:
     """A pool of connections for reading. Each statement is a transaction of its own: none holds a snapshot open."""
@@ -57,15 +61,28 @@ def translated_reads() -> Iterator[None]:
 
 
 def _postgres_engine(url: DatabaseUrl, pool_size: int, timeout_seconds: float) -> AsyncEngine:
-    return create_async_engine(
+    milliseconds = max(1, int(timeout_seconds * 1000))
+    engine = create_async_engine(
         url.asynchronous,
         isolation_level="AUTOCOMMIT",
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=timeout_seconds,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": max(2, int(timeout_seconds)), "application_name": "ops-core reader"},
+        connect_args={
+            "connect_timeout": max(2, int(timeout_seconds)),
+            "application_name": "ops-core reader",
+            "tcp_user_timeout": milliseconds,
+        },
     )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_POSTGRES_SET_UP.format(timeout=milliseconds))
+        cursor.close()
+
+    return engine
 
 
 def _sqlite_engine(url: DatabaseUrl, pool_size: int) -> AsyncEngine:

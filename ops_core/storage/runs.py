@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import select
 
 from ops_core.domain.event import Event, EventType, NewEvent
-from ops_core.domain.outcome import Completed, Outcome
+from ops_core.domain.outcome import Completed, Outcome, Retry
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import OpsCoreError, RunLost
 from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
@@ -124,17 +124,22 @@ class ClaimBatch:
         return item.token
 
     async def write(self, items: Sequence[ClaimAsk]) -> Sequence[Sequence[TaskRecord]]:
-        async def claim(tx: Transaction) -> list[Sequence[TaskRecord]]:
-            return [await tx.claim_best(_merged(group)) for group in _alike(items)]
+        asks = [_merged(group) for group in _alike(items)]
 
-        return self._hand_out(items, await self._backend.autocommit(claim))
+        async def claim(tx: Transaction) -> list[Sequence[TaskRecord]]:
+            return [await tx.claim_best(ask) for ask in asks]
+
+        # Of several statements either all are committed or none: what one of them took must not be lost by the next.
+        run = self._backend.autocommit if len(asks) == 1 else self._backend.transact
+        return self._hand_out(items, await run(claim))
 
     async def write_unless_written(self, items: Sequence[ClaimAsk]) -> Sequence[Sequence[TaskRecord]]:
+        asks = [_merged(group) for group in _alike(items)]
+
         async def find_or_claim(tx: Transaction) -> list[Sequence[TaskRecord]]:
-            asks = [_merged(group) for group in _alike(items)]
             return [await tx.find_claimed(ask.token) or await tx.claim_best(ask) for ask in asks]
 
-        return self._hand_out(items, await self._backend.autocommit(find_or_claim))
+        return self._hand_out(items, await self._backend.transact(find_or_claim))
 
     def _hand_out(
         self, items: Sequence[ClaimAsk], claimed: Sequence[Sequence[TaskRecord]]
@@ -228,7 +233,7 @@ class FinishBatch:
             if ending is not None:
                 kind, seq = ending
                 self._nudges.send([Nudge(NudgeKind.event, items[n].lease.task_id, seq)])
-                outcomes[n] = Ended(_STATUS_AFTER[kind])
+                outcomes[n] = Ended(_status_after(kind, items[n].outcome))
         return outcomes
 
 
@@ -242,6 +247,11 @@ _STATUS_AFTER = {
     EventType.task_waiting: TaskStatus.waiting,
     EventType.task_handed_over: TaskStatus.queued,
 }
+
+
+def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
+    at_once = kind is EventType.task_retrying and isinstance(asked, Retry) and asked.delay_seconds <= 0
+    return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
 
 
 def _endings(held: Held, items: Sequence[FinishAsk]) -> dict[UUID, Change]:

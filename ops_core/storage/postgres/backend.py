@@ -35,6 +35,9 @@ _PASSING = (
     errors.TooManyConnections,
 )
 
+#: Because of a value: it breaks a rule of the table, is none of its type, or is too long for an index.
+_REFUSED = (errors.IntegrityError, errors.DataError, errors.ProgramLimitExceeded, errors.StatementTooComplex)
+
 
 class PostgresBackend:
     """Transactions on a few connections, first come, first served."""
@@ -59,13 +62,17 @@ class PostgresBackend:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[AsyncConnection[DictRow]]:
-        async with self._turns:
+        async with self._turn():
             connection = self._idle.pop() if self._idle else await self._connect()
             try:
                 async with asyncio.timeout(self._answer_seconds):
                     yield connection
             except psycopg.Error as error:
-                raise _translated(error, connection) from error
+                translated = _translated(error, connection)
+                if isinstance(translated, StoreUnavailable):
+                    # It may be this connection: that of a server which is no longer the primary stays read-only.
+                    await connection.close()
+                raise translated from error
             except TimeoutError as error:
                 await connection.close()
                 raise AnswerLost("PostgreSQL did not answer in time") from error
@@ -76,6 +83,18 @@ class PostgresBackend:
             finally:
                 if not connection.closed:
                     self._idle.append(connection)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._answer_seconds):
+                await self._turns.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("PostgreSQL is slow: other writes hold all connections") from error
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def _connect(self) -> AsyncConnection[DictRow]:
         """Raises:
@@ -93,7 +112,9 @@ class PostgresBackend:
                     tcp_user_timeout=timeout,
                 )
                 try:
-                    await connection.execute(_SET_UP.format(timeout=timeout).encode(), prepare=False)
+                    # The server gives up first: then it is known that nothing was written.
+                    set_up = _SET_UP.format(timeout=max(1, timeout * 4 // 5))
+                    await connection.execute(set_up.encode(), prepare=False)
                 except BaseException:
                     await connection.close()
                     raise
@@ -109,7 +130,7 @@ def _translated(error: psycopg.Error, connection: AsyncConnection[DictRow]) -> E
         return TryAgain(str(error))
     if isinstance(error, errors.UndefinedTable | errors.UndefinedColumn):
         return StoreUnavailable(f"the database has another schema than this version wants: {error}")
-    if isinstance(error, errors.IntegrityError | errors.DataError | errors.ProgrammingError):
+    if isinstance(error, _REFUSED) or error.sqlstate is None:
         return WriteRefused(str(error))
-    # Shutting down, out of disk, out of memory, read-only: rolled back, and may pass.
+    # Shutting down, out of disk, out of memory, read-only, not permitted: rolled back, and may pass.
     return StoreUnavailable(f"PostgreSQL: {error}")

@@ -32,8 +32,12 @@ ON CONFLICT (worker_id) DO UPDATE SET slots = excluded.slots, busy = excluded.bu
     queues = excluded.queues, seen_at = excluded.seen_at
 """
 _FORGET_WORKER = "DELETE FROM workers WHERE worker_id = %s"
-_SET_UP = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-SET enable_mergejoin = off; SET jit = off"
+# The time-outs end on the server what was cut off here: it would wait on, holding the rows that it has locked.
+_SET_UP = """
+SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off;
+SET enable_mergejoin = off; SET enable_bitmapscan = off; SET jit = off; SET synchronous_commit = on;
+SET statement_timeout = {timeout}; SET lock_timeout = {timeout}; SET idle_in_transaction_session_timeout = {timeout}
+"""
 
 
 class PostgresLeaseStore:
@@ -79,9 +83,10 @@ class PostgresLeaseStore:
                 prepare_threshold=0,
                 connect_timeout=max(2, int(timeout_seconds)),
                 application_name="ops-core heartbeat",
+                tcp_user_timeout=int(timeout_seconds * 1000),
             )
             try:
-                connection.execute(_SET_UP, prepare=False)
+                connection.execute(_SET_UP.format(timeout=int(timeout_seconds * 1000)).encode(), prepare=False)
             except BaseException:
                 connection.close()
                 raise

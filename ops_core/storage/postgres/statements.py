@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, Error
 from psycopg.rows import DictRow
 
 from ops_core.domain.event import EVENT_FORMAT, EventType
@@ -22,6 +22,7 @@ from ops_core.storage.records import HELD_COLUMNS, TASK_COLUMNS, held_from_recor
 from ops_core.storage.writes import (
     HELD_STATE,
     AgentPut,
+    AnswerLost,
     AppendAsk,
     Appended,
     Change,
@@ -250,7 +251,11 @@ class PostgresTransaction:
         held = {row["task_id"] for row in rows}
         for ask in asks:
             if ask.task_id in held and ask.task_id not in written:
-                seq = await self.find_same_event(ask)
+                try:
+                    seq = await self.find_same_event(ask)
+                except Error as error:
+                    # The events above may be committed by now.
+                    raise AnswerLost(f"the events were written, or not: {error}") from error
                 if seq is not None:
                     written[ask.task_id] = Appended(seq, first=False)
         return written
@@ -326,5 +331,6 @@ def _new_values(task: TaskInsert) -> tuple[Any, ...]:
 
 def _held(rows: Iterable[DictRow]) -> Held:
     found = sorted(rows, key=lambda row: row["id"])
-    now: datetime = found[0]["now"] if found else datetime.now(UTC)
+    # Each row has the time of its own lock.
+    now: datetime = max((row["now"] for row in found), default=datetime.now(UTC))
     return Held([held_from_record(row) for row in found], now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,7 +31,8 @@ class SqliteBackend:
 
     async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         # Not cancelled with its caller: a thread cannot be, and its outcome must not be guessed.
-        running = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+        give_up_at = time.monotonic() + self._busy_seconds
+        running = asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work, give_up_at)
         return await asyncio.shield(running)
 
     async def autocommit(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
@@ -40,8 +42,11 @@ class SqliteBackend:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
         self._thread.shutdown(wait=False)
 
-    def _transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        with _translated():
+    def _transact(self, work: Callable[[Transaction], Awaitable[T]], give_up_at: float) -> T:
+        if time.monotonic() > give_up_at:
+            # Behind others that each waited for the file: what waits longer is told so together.
+            raise TryAgain("another process holds the SQLite file")
+        with self._translated():
             connection = self._connected()
             # IMMEDIATE takes the write lock at once: a transaction that reads first and then wants it can be refused.
             connection.execute("BEGIN IMMEDIATE")
@@ -59,6 +64,19 @@ class SqliteBackend:
             self._connection = connect_sqlite(self._path, busy_seconds=self._busy_seconds)
         return self._connection
 
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError) as error:
+            raise WriteRefused(str(error)) from error
+        except (sqlite3.Error, OSError) as error:
+            if getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+                raise TryAgain(f"another process holds the SQLite file: {error}") from error
+            # Full, read-only, damaged, gone: whatever it was, the next try opens the file anew.
+            self._close()
+            raise StoreUnavailable(f"SQLite: {error}") from error
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -74,17 +92,3 @@ def _completed(work: Awaitable[T]) -> T:
         result: T = stop.value
         return result
     raise RuntimeError("a SQLite transaction waited for something other than SQLite")
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorname in ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT", "SQLITE_LOCKED"):
-            raise TryAgain(f"another process holds the SQLite file: {error}") from error
-        raise StoreUnavailable(f"SQLite: {error}") from error
-    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, OverflowError) as error:
-        raise WriteRefused(str(error)) from error
-    except (sqlite3.Error, OSError) as error:
-        raise StoreUnavailable(f"SQLite: {error}") from error

@@ -6,7 +6,13 @@ import sqlite3
 from pathlib import Path
 
 #: WAL lets readers go on while one writes; FULL syncs each commit, so that what was answered survives a power cut.
-PRAGMAS = ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
+#: The limit is for what a burst has left of the log: after a checkpoint the file is cut back to it.
+PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA journal_size_limit=67108864",
+)
 
 
 def connect_sqlite(path: Path, *, busy_seconds: float) -> sqlite3.Connection:

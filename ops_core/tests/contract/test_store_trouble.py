@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TypeVar
 
 import psycopg
 import pytest
 
 from ops_core.domain.event import EventType, NewEvent
-from ops_core.domain.outcome import Completed, HandedOver, Retry
+from ops_core.domain.outcome import Completed, HandedOver, Outcome, Retry
 from ops_core.domain.task import RetryFrom, TaskError, TaskStatus
-from ops_core.errors import RunLost, StoreUnavailable
+from ops_core.errors import InvalidInput, RunLost, StoreUnavailable
 from ops_core.ports import Lease, TaskQuery
+from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.store import Store, open_store
-from ops_core.storage.writes import AnswerLost, Backend, Transaction
+from ops_core.storage.writes import AnswerLost, Backend, ClaimAsk, TaskRecord, Transaction, TryAgain
 from ops_core.tests.contract.store_cases import (
     USAGE,
     claim,
@@ -101,6 +105,7 @@ async def test_an_append_whose_answer_was_lost_is_there_once(store: Store) -> No
     [
         (Completed(result="a\x00b", usage=USAGE), TaskStatus.completed),
         (Retry(error=TaskError("boom", "a\x00b"), delay_seconds=9, usage=USAGE), TaskStatus.scheduled),
+        (Retry(error=TaskError("boom", "it broke"), delay_seconds=0, usage=USAGE), TaskStatus.queued),
         (HandedOver(usage=USAGE), TaskStatus.queued),
     ],
 )
@@ -167,3 +172,115 @@ async def test_nobody_changes_what_another_transaction_of_a_person_has_changed(s
         return_exceptions=True,
     )
     assert sum(not isinstance(r, BaseException) for r in retried) == 1
+
+
+@pytest.mark.parametrize(
+    "impossible",
+    [
+        Retry(error=TaskError("boom", "it broke"), delay_seconds=float("inf"), usage=USAGE),
+        Completed(result=1, usage=replace(USAGE, active_seconds=float("nan"))),
+    ],
+)
+async def test_an_end_that_cannot_be_written_fails_only_its_caller(store: Store, impossible: Outcome) -> None:
+    tasks = [await submit_and_claim(store) for _ in range(5)]
+    outcomes = await asyncio.gather(
+        *(store.finish(lease(task), HandedOver(usage=USAGE)) for task in tasks[:4]),
+        store.finish(lease(tasks[4]), impossible),
+        return_exceptions=True,
+    )
+    assert isinstance(outcomes[4], OverflowError | InvalidInput)
+    assert not any(isinstance(outcome, BaseException) for outcome in outcomes[:4])
+    # It still holds its lease and can end otherwise.
+    assert (await store.finish(lease(tasks[4]), HandedOver(usage=USAGE))).status is TaskStatus.queued
+
+
+class Stumbling:
+    """A backend whose claims of one queue fail, once, for a reason that passes."""
+
+    def __init__(self, inner: Backend, queue: str) -> None:
+        self.inner = inner
+        self.queue: str | None = queue
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self.inner.transact(lambda tx: work(self._stumbling(tx)))
+
+    async def autocommit(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self.inner.autocommit(lambda tx: work(self._stumbling(tx)))
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()
+
+    def _stumbling(self, tx: Transaction) -> Transaction:
+        claim_best = tx.claim_best
+
+        async def stumble(ask: ClaimAsk) -> Sequence[TaskRecord]:
+            if ask.queue == self.queue:
+                self.queue = None
+                raise TryAgain("a deadlock")
+            return await claim_best(ask)
+
+        tx.claim_best = stumble  # type: ignore[method-assign]  # this transaction's own
+        return tx
+
+
+async def test_what_a_claim_took_of_one_queue_is_not_lost_when_the_next_queue_fails(store: Store) -> None:
+    await asyncio.gather(*(store.add_task(new_task(queue=queue)) for queue in "abab"))
+    batch = store._claims._batch
+    batch._backend = Stumbling(batch._backend, "b")  # type: ignore[attr-defined]  # the batch of claims
+    a, b = await asyncio.gather(claim(store, queue="a"), claim(store, queue="b"))
+    more = await asyncio.gather(claim(store, queue="a"), claim(store, queue="b"))
+    assert len({task.id for tasks in (a, b, *more) for task in tasks}) == 4
+
+
+@pytest.mark.services
+async def test_a_value_too_long_for_an_index_fails_only_its_caller_and_at_once(postgres_url: str) -> None:
+    store = await open_store(postgres_url)
+    long = os.urandom(10_000).hex()
+    async with asyncio.timeout(2):
+        outcomes = await asyncio.gather(
+            *(store.add_task(new_task(queue=queue)) for queue in ("a", long, "b")), return_exceptions=True
+        )
+    assert isinstance(outcomes[1], InvalidInput)
+    assert not isinstance(outcomes[0], BaseException)
+    assert not isinstance(outcomes[2], BaseException)
+    await store.aclose()
+
+
+@pytest.mark.services
+async def test_a_missing_permission_is_no_fault_of_the_caller(postgres_url: str) -> None:
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        role = f"r{os.urandom(6).hex()}"
+        admin.execute(f"CREATE ROLE {role} LOGIN".encode())
+    store = await open_store(postgres_url.replace("postgres:@", f"{role}@"), give_up_seconds=0.5)
+    with pytest.raises(StoreUnavailable, match="permission denied"):
+        await store.add_task(new_task())
+    await store.aclose()
+
+
+@pytest.mark.services
+async def test_many_writes_on_a_frozen_database_are_all_given_up_in_bounded_time(postgres_url: str) -> None:
+    store = await open_store(postgres_url, give_up_seconds=1)
+    tasks = [(await store.add_task(new_task())).task for _ in range(20)]
+    async with await psycopg.AsyncConnection.connect(postgres_url) as blocker:
+        await blocker.execute("LOCK TABLE tasks IN ACCESS EXCLUSIVE MODE")
+        began = time.monotonic()
+        canceled = await asyncio.gather(
+            *(store.cancel_task("default", task.id, by="me") for task in tasks), return_exceptions=True
+        )
+        assert time.monotonic() - began < 5
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in canceled)
+    await store.aclose()
+
+
+async def test_many_writes_on_a_held_file_are_all_given_up_in_bounded_time(sqlite_url: str) -> None:
+    store = await open_store(sqlite_url, give_up_seconds=1)
+    tasks = [(await store.add_task(new_task())).task for _ in range(20)]
+    with closing(sqlite3.connect(DatabaseUrl.parse(sqlite_url).sqlite_path, isolation_level=None)) as blocker:
+        blocker.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        canceled = await asyncio.gather(
+            *(store.cancel_task("default", task.id, by="me") for task in tasks), return_exceptions=True
+        )
+        assert time.monotonic() - began < 5
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in canceled)
+    await store.aclose()

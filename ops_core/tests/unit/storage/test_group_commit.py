@@ -19,6 +19,7 @@ class Table:
 
     key_of: dict[int, Hashable] = field(default_factory=dict)
     refused: set[int] = field(default_factory=set)
+    broken: set[int] = field(default_factory=set)
     lost: set[int] = field(default_factory=set)
     #: Raised by the next writes, in order; True first: after the rows were written.
     troubles: list[tuple[bool, Exception]] = field(default_factory=list)
@@ -37,6 +38,8 @@ class Table:
         self.batches.append(list(items))
         if self.refused.intersection(items):
             raise WriteRefused("no such value")
+        if self.broken.intersection(items):
+            raise ZeroDivisionError
         after, trouble = self.troubles.pop(0) if self.troubles else (False, None)
         if trouble is not None and not after:
             raise trouble
@@ -154,12 +157,44 @@ async def test_closing_commits_what_waits_and_takes_no_more() -> None:
         await commits.write(2)
 
 
-async def test_a_programming_error_is_told_to_its_callers_and_stops_nobody_else() -> None:
-    table = Table(troubles=[(False, ZeroDivisionError())])
+async def test_a_programming_error_is_told_to_its_caller_and_stops_nobody_else() -> None:
+    table = Table(broken={3})
     commits = GroupCommit[int, str](table)
-    with pytest.raises(ZeroDivisionError):
-        await commits.write(1)
-    assert await commits.write(2) == "wrote 2"
+    outcomes = await asyncio.gather(*(commits.write(n) for n in range(8)), return_exceptions=True)
+    assert [n for n, outcome in enumerate(outcomes) if isinstance(outcome, ZeroDivisionError)] == [3]
+    assert sorted(table.rows) == [0, 1, 2, 4, 5, 6, 7]
+    assert await commits.write(9) == "wrote 9"
+
+
+async def test_one_refused_row_of_a_thousand_costs_twenty_commits_more() -> None:
+    table = Table(refused={777})
+    commits = GroupCommit[int, str](table, max_rows=1000)
+    outcomes = await asyncio.gather(*(commits.write(n) for n in range(1000)), return_exceptions=True)
+    assert sum(isinstance(outcome, InvalidInput) for outcome in outcomes) == 1
+    assert len(table.batches) <= 1 + 2 * 10
+
+
+async def test_when_the_database_goes_away_between_two_parts_all_of_them_are_told_at_once() -> None:
+    troubles: list[tuple[bool, Exception]] = [(False, WriteRefused("a row"))]
+    troubles += [(False, StoreUnavailable("away")) for _ in range(100)]
+    commits = GroupCommit[int, str](Table(troubles=troubles), give_up_seconds=0.2)
+    async with asyncio.timeout(0.6):
+        outcomes = await asyncio.gather(*(commits.write(n) for n in range(64)), return_exceptions=True)
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+
+
+async def test_when_its_loop_ends_nobody_is_left_without_an_answer() -> None:
+    table = Table()
+    table.gate.clear()
+    commits = GroupCommit[int, str](table, max_rows=1)
+    writing = [asyncio.ensure_future(commits.write(n)) for n in range(2)]
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert commits._runner is not None
+    commits._runner.cancel()
+    begun, waiting = await asyncio.gather(*writing, return_exceptions=True)
+    assert "may or may not" in str(begun)
+    assert "before the write was begun" in str(waiting)
 
 
 async def test_giving_up_after_a_lost_answer_says_that_the_write_may_be_there() -> None:
