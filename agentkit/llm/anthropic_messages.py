@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import anthropic
 
 _LONGEST_CALL_ID = 64
+_OUTPUT_TOKENS = 4096
 
 
 class AnthropicClient(BaseLlmClient):
@@ -24,14 +25,16 @@ class AnthropicClient(BaseLlmClient):
 
     provider = PROVIDER
 
-    def __init__(self, model: str, *, api_key: str, base_url: str | None = None, max_output_tokens: int = 4096) -> None:
-        """Anthropic's API demands a limit on output tokens; a longer answer is cut short there.
+    def __init__(
+        self, model: str, *, api_key: str, base_url: str | None = None, max_output_tokens: int | None = None
+    ) -> None:
+        """Anthropic's API demands a limit on output tokens; None is 4096, and a longer answer is cut short there.
 
         Raises:
             ConfigurationError: the package is missing, or the key or the URL cannot be used.
         """
         self.model = model
-        self._max_output_tokens = max_output_tokens
+        self._max_output_tokens = max_output_tokens or _OUTPUT_TOKENS
         self._key, self._sdk = _connect(api_key, base_url)
 
     def __repr__(self) -> str:

@@ -70,12 +70,14 @@ def make_llm(
     base_url: str | None = None,
     api_key: str | None = None,
     native_tools: bool = True,
+    max_output_tokens: int | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> BaseLlmClient:
     """The client for a model; arguments and errors as `choose_model`.
 
     Args:
         native_tools: False for a model of an OpenAI-compatible server that has no tool calling of its own.
+        max_output_tokens: The longest answer; None leaves it to the vendor (Anthropic demands one: 4096).
     """
     chosen = choose_model(provider, model, base_url=base_url, api_key=api_key, environ=environ)
     if chosen.provider is Provider.demo:
@@ -85,11 +87,21 @@ def make_llm(
         case Provider.anthropic:
             from agentkit.llm.anthropic_messages import AnthropicClient
 
-            return AnthropicClient(chosen.model, api_key=chosen.api_key or "", base_url=chosen.base_url)
+            return AnthropicClient(
+                chosen.model,
+                api_key=chosen.api_key or "",
+                base_url=chosen.base_url,
+                max_output_tokens=max_output_tokens,
+            )
         case Provider.gemini:
             from agentkit.llm.gemini import GeminiClient
 
-            return GeminiClient(chosen.model, api_key=chosen.api_key or "", base_url=chosen.base_url)
+            return GeminiClient(
+                chosen.model,
+                api_key=chosen.api_key or "",
+                base_url=chosen.base_url,
+                max_output_tokens=max_output_tokens,
+            )
         case _:
             from agentkit.llm.openai_chat import OpenAiChatClient
 
@@ -99,6 +111,7 @@ def make_llm(
                 base_url=chosen.base_url,
                 provider=chosen.provider.value,
                 native_tools=native_tools,
+                max_output_tokens=max_output_tokens,
             )
 
 

@@ -17,6 +17,10 @@ class ModelChoice:
     provider: str | None = None
     name: str | None = None
     base_url: str | None = None
+    #: False for a model that cannot call tools: it is then asked in a text protocol. None leaves it to the provider.
+    native_tools: bool | None = None
+    #: Longest answer, in tokens; None leaves it to the provider.
+    max_output_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +32,8 @@ class AgentLimits:
     tokens: int | None = None
     llm_seconds: float | None = None
     tool_seconds: float | None = None
+    #: How much of the conversation the model is shown, by estimate.
+    memory_tokens: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +60,13 @@ class AgentDefinition:
     timeout_seconds: float | None = None
 
     def to_json(self) -> JsonObject:
-        """The definition as plain JSON, the form that is stored and hashed."""
+        """The definition as plain JSON, the form that is stored and hashed.
+
+        What is left open in `model` and `limits` is left out, so that a field they get later changes no digest.
+        """
         body = asdict(self)
+        for section in ("model", "limits"):
+            body[section] = {name: value for name, value in body[section].items() if value is not None}
         body["tools"], body["mcp_servers"] = list(self.tools), list(self.mcp_servers)
         return body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from agentkit import Agent
@@ -12,7 +13,8 @@ from agentkit.llm.base import BaseLlmClient
 from agentkit.llm.select import make_llm
 from agentkit.mcp.config import McpServer
 from agentkit.mcp.connections import McpConnections
-from agentkit.mcp.tools import McpTools, mcp_proxy_tool
+from agentkit.mcp.tools import MCP_PROXY_TOOL, McpTools, mcp_proxy_tool
+from agentkit.memory.short_term import ShortTermMemory
 from agentkit.planners.base import BasePlanner
 from agentkit.planners.one_call import OneCallPlanner
 from agentkit.planners.react import ReActPlanner
@@ -22,9 +24,6 @@ from agentkit.tools.combined import CombinedTools
 from agentkit.tools.registry import ToolRegistry
 from ops_core.domain.agent import AgentDefinition, ModelChoice
 from ops_core.runner.mock_llm import MockLlm
-
-#: The tool that reaches any configured MCP server by name; an agent gets it only by naming it.
-MCP_PROXY = "mcp_proxy_tool"
 
 
 class AgentBuilder:
@@ -38,13 +37,15 @@ class AgentBuilder:
         self._mcp = McpConnections(mcp_servers)
         self._mock_delay_ms = mock_delay_ms
         self._models: dict[ModelChoice, BaseLlmClient] = {}
+        self._making = asyncio.Lock()
 
-    def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+    async def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
         """Raises:
         ConfigurationError: a model, key, planner or MCP server that the definition names is not to be had here.
         """
         return Agent(
-            planner=self._planner(definition),
+            planner=await self._planner(definition),
+            memory=_memory(definition),
             tools=self._toolset(definition),
             limits=_limits(definition),
             journal=journal,
@@ -61,18 +62,26 @@ class AgentBuilder:
         for model in models:
             await model.aclose()
 
-    def _planner(self, definition: AgentDefinition) -> BasePlanner:
-        model = self._model(definition.model)
-        return OneCallPlanner(model) if definition.planner == "one_call" else ReActPlanner(model)
+    async def _planner(self, definition: AgentDefinition) -> BasePlanner:
+        model = await self._model(definition.model)
+        if definition.planner == "one_call":
+            return OneCallPlanner(model)
+        return ReActPlanner(model, protocol="text" if definition.model.native_tools is False else "auto")
 
-    def _model(self, choice: ModelChoice) -> BaseLlmClient:
+    async def _model(self, choice: ModelChoice) -> BaseLlmClient:
         if choice not in self._models:
-            self._models[choice] = (
-                MockLlm(self._mock_delay_ms)
-                if self._mock_delay_ms is not None
-                else make_llm(choice.provider, choice.name, base_url=choice.base_url)
-            )
+            async with self._making:
+                if choice not in self._models:
+                    # The first import of a vendor's SDK takes up to a second, in which other agents want to go on.
+                    self._models[choice] = await asyncio.to_thread(self._new_model, choice)
         return self._models[choice]
+
+    def _new_model(self, choice: ModelChoice) -> BaseLlmClient:
+        if self._mock_delay_ms is not None:
+            return MockLlm(self._mock_delay_ms)
+        return make_llm(
+            choice.provider, choice.name, base_url=choice.base_url, max_output_tokens=choice.max_output_tokens
+        )
 
     def _toolset(self, definition: AgentDefinition) -> BaseToolManager:
         unknown = sorted(set(definition.mcp_servers) - set(self._mcp_servers))
@@ -85,9 +94,14 @@ class AgentBuilder:
         sets: list[BaseToolManager] = [AllowedTools(self._tools, definition.tools)]
         if definition.mcp_servers:
             sets.append(McpTools(self._mcp, definition.mcp_servers))
-        if MCP_PROXY in definition.tools:
+        if MCP_PROXY_TOOL in definition.tools:
             sets.append(mcp_proxy_tool(self._mcp))
         return CombinedTools(*sets)
+
+
+def _memory(definition: AgentDefinition) -> ShortTermMemory:
+    budget = definition.limits.memory_tokens
+    return ShortTermMemory() if budget is None else ShortTermMemory(token_budget=budget)
 
 
 def _limits(definition: AgentDefinition) -> Limits:

@@ -87,7 +87,7 @@ class TaskRunner:
         self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]
     ) -> RunReport:
         definition = await retry_until_lost(control, lambda: self._definition(task.agent_digest))
-        agent = self._builder.build(definition, digest=task.agent_digest, journal=journal)
+        agent = await self._builder.build(definition, digest=task.agent_digest, journal=journal)
         return await agent.run(goal_of(task), run_id=run_id_of(task, events))
 
     async def _definition(self, digest: str) -> AgentDefinition:

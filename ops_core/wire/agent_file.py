@@ -22,6 +22,9 @@ Path_: TypeAlias = tuple[str | int, ...]
 
 Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `-` and `_`.")
 
+#: At most a year: what is longer (or infinite, which YAML can write) is a slip, and no clock could wait for it.
+Seconds = Field(default=None, gt=0, le=366 * 86_400, allow_inf_nan=False)
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -33,16 +36,19 @@ class ModelSection(_Section):
     provider: str | None = None
     name: str | None = None
     base_url: str | None = None
+    native_tools: bool | None = None
+    max_output_tokens: int | None = Field(default=None, gt=0, le=10_000_000)
 
 
 class LimitsSection(_Section):
     """`limits:` what bounds one run."""
 
     steps: int | None = Field(default=None, gt=0, le=10_000)
-    seconds: float | None = Field(default=None, gt=0)
+    seconds: float | None = Seconds
     tokens: int | None = Field(default=None, gt=0)
-    llm_seconds: float | None = Field(default=None, gt=0)
-    tool_seconds: float | None = Field(default=None, gt=0)
+    llm_seconds: float | None = Seconds
+    tool_seconds: float | None = Seconds
+    memory_tokens: int | None = Field(default=None, gt=0)
 
 
 class AgentFile(_Section):
@@ -60,7 +66,7 @@ class AgentFile(_Section):
     output_schema: dict[str, Any] | None = None
     queue: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
     max_attempts: int = Field(default=3, ge=1, le=100)
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    timeout_seconds: float | None = Seconds
 
     @field_validator("input_schema", "output_schema")
     @classmethod

@@ -17,11 +17,24 @@ AGENT_EXAMPLE: dict[str, Any] = {
     "description": "Answers questions with the help of a few tools.",
     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
     "instructions": "You are a careful assistant.",
-    "model": {"provider": "openai", "name": "gpt-5", "base_url": None},
+    "model": {
+        "provider": "openai",
+        "name": "gpt-5",
+        "base_url": None,
+        "native_tools": None,
+        "max_output_tokens": None,
+    },
     "planner": "react",
     "tools": ["calculator"],
     "mcp_servers": ["demo"],
-    "limits": {"steps": 25, "seconds": 600, "tokens": None, "llm_seconds": None, "tool_seconds": None},
+    "limits": {
+        "steps": 25,
+        "seconds": 600,
+        "tokens": None,
+        "llm_seconds": None,
+        "tool_seconds": None,
+        "memory_tokens": None,
+    },
     "input_schema": DEFAULT_INPUT_SCHEMA,
     "output_schema": None,
     "queue": "default",
@@ -39,6 +52,8 @@ class ModelOut(BaseModel):
     provider: str | None = None
     name: str | None = None
     base_url: str | None = None
+    native_tools: bool | None = None
+    max_output_tokens: int | None = None
 
 
 class AgentLimitsOut(BaseModel):
@@ -51,6 +66,7 @@ class AgentLimitsOut(BaseModel):
     tokens: int | None = None
     llm_seconds: float | None = None
     tool_seconds: float | None = None
+    memory_tokens: int | None = None
 
 
 class AgentOut(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops_core.domain.agent import Agent, AgentLimits
+from ops_core.domain.agent import Agent, AgentLimits, ModelChoice
 from ops_core.wire.pb.v1 import agents_pb2 as pb
 from ops_core.wire.protobuf_json import json_text, struct_from_json
 from ops_core.wire.protobuf_time import timestamp_from
@@ -21,9 +21,7 @@ def agent_message(agent: Agent) -> pb.Agent:
         registered_at=timestamp_from(agent.registered_at),
         description=definition.description,
         instructions=definition.instructions,
-        model=pb.ModelChoice(
-            provider=definition.model.provider, name=definition.model.name, base_url=definition.model.base_url
-        ),
+        model=_model_message(definition.model),
         planner=definition.planner,
         tools=definition.tools,
         mcp_servers=definition.mcp_servers,
@@ -45,6 +43,16 @@ def agent_message(agent: Agent) -> pb.Agent:
     return message
 
 
+def _model_message(model: ModelChoice) -> pb.ModelChoice:
+    return pb.ModelChoice(
+        provider=model.provider,
+        name=model.name,
+        base_url=model.base_url,
+        native_tools=model.native_tools,
+        max_output_tokens=model.max_output_tokens,
+    )
+
+
 def _limits_message(limits: AgentLimits) -> pb.AgentLimits:
     return pb.AgentLimits(
         steps=limits.steps,
@@ -52,4 +60,5 @@ def _limits_message(limits: AgentLimits) -> pb.AgentLimits:
         tokens=None if limits.tokens is None else min(limits.tokens, _INT64_MAX),
         llm_seconds=limits.llm_seconds,
         tool_seconds=limits.tool_seconds,
+        memory_tokens=None if limits.memory_tokens is None else min(limits.memory_tokens, _INT64_MAX),
     )

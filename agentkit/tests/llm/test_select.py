@@ -98,6 +98,13 @@ async def test_a_compatible_server_may_lack_tool_calling_and_is_not_given_the_ve
     await llm.aclose()
 
 
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "gemini", "openrouter", "ollama"])
+async def test_the_longest_answer_can_be_chosen_for_every_provider(provider: str) -> None:
+    llm = make_llm(provider, "some-model", max_output_tokens=77, environ=KEYS)
+    assert vars(llm)["_max_output_tokens"] == 77
+    await llm.aclose()
+
+
 def test_a_key_never_shows_in_the_clients_repr() -> None:
     for provider in ("openai", "anthropic", "gemini", "openrouter"):
         assert "sk-" not in repr(made(provider, "some-model", env=KEYS))

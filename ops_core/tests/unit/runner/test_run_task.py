@@ -62,7 +62,7 @@ class Bench:
             rng=random.Random(7),
         )
 
-    def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+    async def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
         return Agent(
             planner=ReActPlanner(self.llm), tools=self.tools, journal=journal, definition=digest, limits=self.limits
         )

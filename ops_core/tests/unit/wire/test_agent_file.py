@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ops_core.domain.agent import AgentDefinition, AgentLimits
 from ops_core.errors import AgentFileInvalid
 from ops_core.runner.catalog import BUILTIN_AGENTS
 from ops_core.wire.agent_file import MAX_FILE_BYTES, load_agent_files, read_agent_file
@@ -33,11 +34,16 @@ def test_a_whole_file_is_read_into_a_definition(tmp_path: Path) -> None:
 name: researcher
 description: Finds things out
 instructions: Be brief.
-model: {provider: openai, name: gpt-5, base_url: http://localhost:11434/v1}
+model:
+  provider: ollama
+  name: gemma3
+  base_url: http://localhost:11434/v1
+  native_tools: false
+  max_output_tokens: 900
 planner: react
 tools: [calculator, "github.*"]
 mcp_servers: [demo]
-limits: {steps: 5, seconds: 60, tokens: 1000, llm_seconds: 10, tool_seconds: 5}
+limits: {steps: 5, seconds: 60, tokens: 1000, llm_seconds: 10, tool_seconds: 5, memory_tokens: 6000}
 input_schema: {type: object, required: [topic]}
 output_schema: {type: object}
 queue: research
@@ -48,7 +54,9 @@ timeout_seconds: 600
     definition = read_agent_file(file)
     assert (definition.name, definition.queue, definition.max_attempts) == ("researcher", "research", 2)
     assert definition.tools == ("calculator", "github.*")
-    assert (definition.model.provider, definition.limits.steps) == ("openai", 5)
+    assert (definition.model.provider, definition.limits.steps) == ("ollama", 5)
+    assert (definition.model.native_tools, definition.model.max_output_tokens) == (False, 900)
+    assert definition.limits.memory_tokens == 6000
     assert definition.input_schema == {"type": "object", "required": ["topic"]}
 
 
@@ -61,6 +69,11 @@ def test_a_definition_survives_json_and_keeps_its_digest(tmp_path: Path) -> None
     again = type(definition).from_json(definition.to_json())
     assert again == definition
     assert again.digest == definition.digest
+
+
+def test_what_is_left_open_has_no_part_in_the_digest() -> None:
+    body = AgentDefinition(name="a", limits=AgentLimits(steps=3)).to_json()
+    assert (body["model"], body["limits"]) == ({}, {"steps": 3})
 
 
 def test_a_change_of_the_content_changes_the_digest(tmp_path: Path) -> None:
@@ -83,6 +96,9 @@ def test_an_absent_directory_holds_no_agents(tmp_path: Path) -> None:
         ("name: a\ntols: [x]\n", "a.yaml:2: tols unknown key; known here: name, description"),
         ("limits:\n  steps: 2\n  foo: 2\n", "a.yaml:3: limits.foo unknown key; known here: steps, seconds"),
         ("limits:\n  steps: -1\n", "a.yaml:2: limits.steps Input should be greater than 0"),
+        ("limits:\n  seconds: .inf\n", "a.yaml:2: limits.seconds Input should be"),
+        ("timeout_seconds: .nan\n", "a.yaml:1: timeout_seconds Input should be"),
+        ("model: {max_output_tokens: 0}\n", "a.yaml:1: model.max_output_tokens Input should be greater than 0"),
         ("name: b\nname: c\n", "a.yaml:2: name is given twice"),
         ("tools: [1", "a.yaml:1 not valid YAML"),
         ("- 1\n", "a.yaml:1 the file must hold a mapping"),

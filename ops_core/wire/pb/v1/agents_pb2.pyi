@@ -144,33 +144,49 @@ class ModelChoice(_message.Message):
     PROVIDER_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     BASE_URL_FIELD_NUMBER: _builtins.int
+    NATIVE_TOOLS_FIELD_NUMBER: _builtins.int
+    MAX_OUTPUT_TOKENS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Such as `openai`, `anthropic`, `gemini` or `demo`."""
     name: _builtins.str
     """The provider's name of the model."""
     base_url: _builtins.str
     """Address of the provider, where it is not the usual one."""
+    native_tools: _builtins.bool
+    """False for a model that cannot call tools: it is asked in a text protocol."""
+    max_output_tokens: _builtins.int
+    """Longest answer, in tokens."""
     def __init__(
         self,
         *,
         provider: _builtins.str | None = ...,
         name: _builtins.str | None = ...,
         base_url: _builtins.str | None = ...,
+        native_tools: _builtins.bool | None = ...,
+        max_output_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_url", b"_base_url", "_name", b"_name", "_provider", b"_provider", "base_url", b"base_url", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_url", b"_base_url", "_max_output_tokens", b"_max_output_tokens", "_name", b"_name", "_native_tools", b"_native_tools", "_provider", b"_provider", "base_url", b"base_url", "max_output_tokens", b"max_output_tokens", "name", b"name", "native_tools", b"native_tools", "provider", b"provider"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_url", b"_base_url", "_name", b"_name", "_provider", b"_provider", "base_url", b"base_url", "name", b"name", "provider", b"provider"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_url", b"_base_url", "_max_output_tokens", b"_max_output_tokens", "_name", b"_name", "_native_tools", b"_native_tools", "_provider", b"_provider", "base_url", b"base_url", "max_output_tokens", b"max_output_tokens", "name", b"name", "native_tools", b"native_tools", "provider", b"provider"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_url: _TypeAlias = _typing.Literal["base_url"]  # noqa: Y015
     _WhichOneofArgType__base_url: _TypeAlias = _typing.Literal["_base_url", b"_base_url"]  # noqa: Y015
+    _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
+    _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__native_tools: _TypeAlias = _typing.Literal["native_tools"]  # noqa: Y015
+    _WhichOneofArgType__native_tools: _TypeAlias = _typing.Literal["_native_tools", b"_native_tools"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
     _WhichOneofArgType__provider: _TypeAlias = _typing.Literal["_provider", b"_provider"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__base_url) -> _WhichOneofReturnType__base_url | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_output_tokens) -> _WhichOneofReturnType__max_output_tokens | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__native_tools) -> _WhichOneofReturnType__native_tools | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__provider) -> _WhichOneofReturnType__provider | None: ...
 
@@ -187,6 +203,7 @@ class AgentLimits(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     LLM_SECONDS_FIELD_NUMBER: _builtins.int
     TOOL_SECONDS_FIELD_NUMBER: _builtins.int
+    MEMORY_TOKENS_FIELD_NUMBER: _builtins.int
     steps: _builtins.int
     """Steps of its loop."""
     seconds: _builtins.float
@@ -197,6 +214,8 @@ class AgentLimits(_message.Message):
     """Time for one call of the model."""
     tool_seconds: _builtins.float
     """Time for one call of a tool."""
+    memory_tokens: _builtins.int
+    """How much of the conversation the model is shown, by estimate."""
     def __init__(
         self,
         *,
@@ -205,13 +224,16 @@ class AgentLimits(_message.Message):
         tokens: _builtins.int | None = ...,
         llm_seconds: _builtins.float | None = ...,
         tool_seconds: _builtins.float | None = ...,
+        memory_tokens: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm_seconds", b"_llm_seconds", "_seconds", b"_seconds", "_steps", b"_steps", "_tokens", b"_tokens", "_tool_seconds", b"_tool_seconds", "llm_seconds", b"llm_seconds", "seconds", b"seconds", "steps", b"steps", "tokens", b"tokens", "tool_seconds", b"tool_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_llm_seconds", b"_llm_seconds", "_memory_tokens", b"_memory_tokens", "_seconds", b"_seconds", "_steps", b"_steps", "_tokens", b"_tokens", "_tool_seconds", b"_tool_seconds", "llm_seconds", b"llm_seconds", "memory_tokens", b"memory_tokens", "seconds", b"seconds", "steps", b"steps", "tokens", b"tokens", "tool_seconds", b"tool_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm_seconds", b"_llm_seconds", "_seconds", b"_seconds", "_steps", b"_steps", "_tokens", b"_tokens", "_tool_seconds", b"_tool_seconds", "llm_seconds", b"llm_seconds", "seconds", b"seconds", "steps", b"steps", "tokens", b"tokens", "tool_seconds", b"tool_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_llm_seconds", b"_llm_seconds", "_memory_tokens", b"_memory_tokens", "_seconds", b"_seconds", "_steps", b"_steps", "_tokens", b"_tokens", "_tool_seconds", b"_tool_seconds", "llm_seconds", b"llm_seconds", "memory_tokens", b"memory_tokens", "seconds", b"seconds", "steps", b"steps", "tokens", b"tokens", "tool_seconds", b"tool_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__llm_seconds: _TypeAlias = _typing.Literal["llm_seconds"]  # noqa: Y015
     _WhichOneofArgType__llm_seconds: _TypeAlias = _typing.Literal["_llm_seconds", b"_llm_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__memory_tokens: _TypeAlias = _typing.Literal["memory_tokens"]  # noqa: Y015
+    _WhichOneofArgType__memory_tokens: _TypeAlias = _typing.Literal["_memory_tokens", b"_memory_tokens"]  # noqa: Y015
     _WhichOneofReturnType__seconds: _TypeAlias = _typing.Literal["seconds"]  # noqa: Y015
     _WhichOneofArgType__seconds: _TypeAlias = _typing.Literal["_seconds", b"_seconds"]  # noqa: Y015
     _WhichOneofReturnType__steps: _TypeAlias = _typing.Literal["steps"]  # noqa: Y015
@@ -222,6 +244,8 @@ class AgentLimits(_message.Message):
     _WhichOneofArgType__tool_seconds: _TypeAlias = _typing.Literal["_tool_seconds", b"_tool_seconds"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__llm_seconds) -> _WhichOneofReturnType__llm_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_tokens) -> _WhichOneofReturnType__memory_tokens | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seconds) -> _WhichOneofReturnType__seconds | None: ...
     @_typing.overload

@@ -1,0 +1,74 @@
+"""What a builder makes of a definition."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agentkit.errors import ConfigurationError
+from agentkit.journal import MemoryJournal
+from agentkit.llm.demo import DemoLlm
+from agentkit.memory.short_term import ShortTermMemory
+from agentkit.planners.one_call import OneCallPlanner
+from agentkit.tools.base import ToolSpec
+from agentkit.tools.builtin import calculator, clock
+from agentkit.tools.registry import ToolRegistry
+from agentkit.transcript import SystemMessage, UserMessage
+from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
+from ops_core.runner.build_agent import AgentBuilder
+
+DEMO = ModelChoice(provider="demo")
+
+
+def builder() -> AgentBuilder:
+    return AgentBuilder(tools=ToolRegistry([calculator, clock]), mcp_servers={})
+
+
+async def test_an_agent_has_the_tools_it_names_and_no_other() -> None:
+    definition = AgentDefinition(name="a", model=DEMO, tools=("calc*", "mcp_proxy_tool"))
+    agent = await builder().build(definition, digest="d", journal=MemoryJournal())
+    assert [spec.name for spec in await agent.tools.specs()] == ["calculator", "mcp_proxy_tool"]
+
+
+async def test_limits_that_are_left_open_are_agentkits_own() -> None:
+    definition = AgentDefinition(name="a", model=DEMO, limits=AgentLimits(steps=3))
+    agent = await builder().build(definition, digest="d", journal=MemoryJournal())
+    assert (agent.limits.steps, agent.limits.tokens) == (3, 500_000)
+
+
+async def test_the_memory_shows_as_much_as_the_definition_says() -> None:
+    definition = AgentDefinition(name="a", model=DEMO, limits=AgentLimits(memory_tokens=6000))
+    agent = await builder().build(definition, digest="d", journal=MemoryJournal())
+    assert isinstance(agent.memory, ShortTermMemory)
+    assert agent.memory.token_budget == 6000
+
+
+@pytest.mark.parametrize(("native_tools", "in_text"), [(False, True), (None, False), (True, False)])
+async def test_a_model_without_tool_calling_is_asked_in_text(native_tools: bool | None, in_text: bool) -> None:
+    definition = AgentDefinition(name="a", model=ModelChoice(provider="demo", native_tools=native_tools))
+    agent = await builder().build(definition, digest="d", journal=MemoryJournal())
+    prompt = agent.planner.prompt((UserMessage("go"),), (ToolSpec("now", "Tell the time.", {"type": "object"}),))
+    assert isinstance(prompt.messages[0], SystemMessage) is in_text
+    assert bool(prompt.tools) is not in_text
+
+
+async def test_agents_of_one_model_share_its_client_also_when_built_at_once() -> None:
+    shared = builder()
+    definition = AgentDefinition(name="a", model=DEMO, planner="one_call")
+    agents = await asyncio.gather(*(shared.build(definition, digest="d", journal=MemoryJournal()) for _ in range(5)))
+    assert all(isinstance(agent.planner, OneCallPlanner) for agent in agents)
+    assert len({id(agent.planner.llm) for agent in agents}) == 1
+    assert isinstance(agents[0].planner.llm, DemoLlm)
+    await shared.aclose()
+
+
+async def test_what_is_not_to_be_had_here_is_a_configuration_error() -> None:
+    with pytest.raises(ConfigurationError, match="names MCP servers that are not configured here: nowhere"):
+        await builder().build(
+            AgentDefinition(name="a", model=DEMO, mcp_servers=("nowhere",)), digest="d", journal=MemoryJournal()
+        )
+    with pytest.raises(ConfigurationError, match="no model provider 'nobody'"):
+        await builder().build(
+            AgentDefinition(name="a", model=ModelChoice(provider="nobody")), digest="d", journal=MemoryJournal()
+        )
