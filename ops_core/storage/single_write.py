@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class SingleWrite:
-    """Runs a write transaction, again when it surely was not written, for a bounded time."""
+    """Runs a write transaction, again when it was not written, for a bounded time."""
 
     def __init__(self, backend: Backend, nudges: NudgeBus, *, give_up_seconds: float) -> None:
         self._backend = backend
@@ -29,55 +29,51 @@ class SingleWrite:
     ) -> Change | None:
         """Lock the task, decide what becomes of it, write that, tell whoever watches.
 
+        A change whose answer was lost is looked for by its first event before it is decided anew.
+
         Raises:
             TaskNotFound
-            StoreUnavailable: it was not written; or the answer was lost, and it may have been: look before you repeat.
+            StoreUnavailable: it was not written; or, if it says so, may have been: look before you repeat.
         """
+        tried: Change | None = None
 
         async def lock_and_decide(tx: Transaction) -> Change | None:
+            nonlocal tried
             held = await tx.lock([task_id])
             if not held.tasks or held.tasks[0].namespace != namespace:
                 raise TaskNotFound(f"there is no task {task_id}")
-            change = decide(held.tasks[0], held.now)
-            if change is not None:
-                await tx.apply_if_unchanged([change])
-            return change
+            if tried is not None and await tx.has_event(task_id, tried.events[0]):
+                return tried
+            tried = decide(held.tasks[0], held.now)
+            if tried is not None:
+                await tx.apply_if_unchanged([tried])
+            return tried
 
-        change = await self.run(lock_and_decide)
+        change = await self.run_repeatable(lock_and_decide)
         if change is not None:
             self.send([Nudge(NudgeKind.event, task_id, change.after.seq)])
         return change
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """Raises:
-        StoreUnavailable: as in `change`.
-        InvalidInput: the database refuses a value.
-        """
-        try:
-            return await self._until_written(work, again=(TryAgain, StoreUnavailable))
-        except AnswerLost as error:
-            raise StoreUnavailable(
-                f"the database went away and may or may not have taken the write: {error}"
-            ) from error
-
     async def run_repeatable(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """As `run`, for work that is harmless when it is done twice: a lost answer is no reason to give up."""
-        return await self._until_written(work, again=(TryAgain, StoreUnavailable, AnswerLost))
+        """Run work that is harmless when it is done twice: again until it is surely written, for a bounded time.
 
-    def send(self, nudges: Sequence[Nudge]) -> None:
-        self._nudges.send(nudges)
-
-    async def _until_written(
-        self, work: Callable[[Transaction], Awaitable[T]], *, again: tuple[type[Exception], ...]
-    ) -> T:
-        give_up_at, pause = time.monotonic() + self._give_up_seconds, 0.02
+        Raises:
+            StoreUnavailable: as in `change`.
+            InvalidInput: the database refuses a value.
+        """
+        give_up_at, pause, lost = time.monotonic() + self._give_up_seconds, 0.02, False
         while True:
             try:
                 return await self._backend.transact(work)
             except WriteRefused as error:
                 raise InvalidInput(f"the database refuses the value: {error}") from error
-            except again as error:
+            except (TryAgain, StoreUnavailable, AnswerLost) as error:
+                lost = lost or isinstance(error, AnswerLost)
                 if time.monotonic() + pause > give_up_at:
-                    raise StoreUnavailable(f"the database did not take the write in time: {error}") from error
+                    known = "may or may not have the write" if lost else "did not take the write in time"
+                    raise StoreUnavailable(f"the database {known}: {error}") from error
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.5)
+
+    def send(self, nudges: Sequence[Nudge]) -> None:
+        self._nudges.send(nudges)

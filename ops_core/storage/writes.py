@@ -193,6 +193,9 @@ class Transaction(Protocol):
     async def find_same_event(self, ask: AppendAsk) -> int | None:
         """The seq of a step's event, or for an event without a step, of the newest one that says the same."""
 
+    async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
+        """Whether the task's log has exactly this."""
+
     async def lock(self, ids: Sequence[UUID]) -> Held: ...
 
     async def lock_due(self, limit: int) -> Held:

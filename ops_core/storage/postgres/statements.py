@@ -30,6 +30,7 @@ from ops_core.storage.writes import (
     Held,
     Inserted,
     KnownTask,
+    LoggedEvent,
     TaskInsert,
     TaskRecord,
 )
@@ -144,6 +145,7 @@ SELECT seq FROM task_events WHERE task_id = %s AND type = %s AND step_key IS NUL
     AND payload::text IS NOT DISTINCT FROM %s::text AND payload_blob IS NOT DISTINCT FROM %s::text
 ORDER BY seq DESC LIMIT 1
 """
+_FIND_EVENT = "SELECT 1 FROM task_events WHERE task_id = %s AND seq = %s AND type = %s AND payload::text = %s"
 
 _HELD = ", ".join(f"{name}::text AS {name}" if name in {"result", "error", "usage"} else name for name in HELD_COLUMNS)
 
@@ -266,6 +268,9 @@ class PostgresTransaction:
         else:
             rows = await self._rows(_FIND_SAME, (ask.task_id, str(ask.type), ask.payload.text, ask.payload.blob))
         return rows[0]["seq"] if rows else None
+
+    async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
+        return bool(await self._rows(_FIND_EVENT, (task_id, event.seq, str(event.type), event.payload)))
 
     async def lock(self, ids: Sequence[UUID]) -> Held:
         return _held(await self._rows(_LOCK, (array_literal(ids),)))

@@ -23,6 +23,7 @@ from ops_core.storage.writes import (
     Held,
     Inserted,
     KnownTask,
+    LoggedEvent,
     TaskInsert,
     TaskRecord,
 )
@@ -74,6 +75,7 @@ _FIND_SAME = """
 SELECT seq FROM task_events WHERE task_id = ? AND type = ? AND step_key IS NULL
     AND payload IS ? AND payload_blob IS ? ORDER BY seq DESC LIMIT 1
 """
+_FIND_EVENT = "SELECT seq FROM task_events WHERE task_id = ? AND seq = ? AND type = ? AND payload = ?"
 
 _HELD = f"SELECT {', '.join(HELD_COLUMNS)} FROM tasks"  # noqa: S608
 _LOCK = f"{_HELD} WHERE id = ?"
@@ -169,6 +171,9 @@ class SqliteTransaction:
         if ask.step_key is not None:
             return self._number(_FIND_STEP_OF_ROUND_NOW, (ask.task_id.hex, ask.step_key, ask.phase))
         return self._number(_FIND_SAME, (ask.task_id.hex, ask.type, ask.payload.text, ask.payload.blob))
+
+    async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
+        return self._number(_FIND_EVENT, (task_id.hex, event.seq, event.type, event.payload)) is not None
 
     async def lock(self, ids: Sequence[UUID]) -> Held:
         rows = (self._connection.execute(_LOCK, (id.hex,)).fetchone() for id in sorted(ids))

@@ -284,3 +284,52 @@ async def test_many_writes_on_a_held_file_are_all_given_up_in_bounded_time(sqlit
         assert time.monotonic() - began < 5
     assert all(isinstance(outcome, StoreUnavailable) for outcome in canceled)
     await store.aclose()
+
+
+@contextmanager
+def lost_single_answers(store: Store, count: int) -> Iterator[None]:
+    """The next single writes are done, and nobody hears of it."""
+    single = store.cancel_task.__self__._single  # type: ignore[attr-defined]  # the one of all tasks
+    forgetful = Forgetful(single._backend)
+    single._backend, forgetful.lose = forgetful, count
+    yield
+    single._backend = forgetful.inner
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancel_whose_answer_was_lost_is_told_as_it_was_written(store: Store, times: int) -> None:
+    queued, running = (await store.add_task(new_task())).task, await submit_and_claim(store, queue="other")
+    with lost_single_answers(store, times):
+        assert (await store.cancel_task("default", queued.id, by="me")).status is TaskStatus.canceled
+    with lost_single_answers(store, times):
+        assert (await store.cancel_task("default", running.id, by="me")).cancel_requested_at is not None
+    assert await event_types(store, queued.id) == ["task.submitted", "task.canceled"]
+    assert await event_types(store, running.id) == ["task.submitted", "task.started", "task.cancel_requested"]
+
+
+async def test_a_retry_whose_answer_was_lost_opens_one_round_and_is_rung(store: Store) -> None:
+    task = await submit_and_claim(store)
+    await store.finish(lease(task), Completed(result=1, usage=USAGE))
+    with lost_single_answers(store, 1):
+        again, ring = await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
+    assert (again.round, again.status, ring.task_id) == (2, TaskStatus.queued, task.id)
+    assert (await event_types(store, task.id))[3:] == ["task.reopened"]
+
+
+@pytest.mark.services
+async def test_after_a_restart_of_the_database_the_first_write_of_each_kind_succeeds(postgres_url: str) -> None:
+    store = await open_store(postgres_url)
+    task = await submit_and_claim(store)
+    waiting = (await store.add_task(new_task())).task
+    await store.cancel_task("default", (await store.add_task(new_task())).task.id, by="me")
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    assert (await store.get_task("default", task.id)) is not None
+    assert (await store.cancel_task("default", waiting.id, by="me")).status is TaskStatus.canceled
+    assert await store.append(lease(task), step("1/llm")) == 3
+    assert (await store.finish(lease(task), HandedOver(usage=USAGE))).status is TaskStatus.queued
+    assert [again.id for again in await claim(store)] == [task.id]
+    await store.aclose()
