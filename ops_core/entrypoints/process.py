@@ -58,8 +58,11 @@ def server_settings(flags: Mapping[str, object]) -> Settings:
 
 def serve(process: Coroutine[Any, Any, None]) -> None:
     """Run it until it has been told to stop and has stopped."""
+    import uvloop  # a third less processor time for each request than asyncio's own loop
+
     try:
-        asyncio.run(process)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(process)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # a second Ctrl-C, or one before it had begun to listen for them
 
