@@ -31,6 +31,7 @@ class LogEvent(StrEnum):
     task_claimed = "task.claimed"
     task_ended = "task.ended"
     task_cancel_requested = "task.cancel_requested"
+    task_reopened = "task.reopened"
     run_failed = "run.failed"
     run_lost = "run.lost"
     step_finished = "step.finished"

@@ -18,8 +18,6 @@ from ops_core.services.submission import is_traceparent
 from ops_core.telemetry import LogEvent, get_logger
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-#: Asked every few seconds by machines: of interest only when something is wrong.
-_PROBES = frozenset({"/livez", "/readyz", "/healthz"})
 
 
 class RequestScope:
@@ -66,7 +64,8 @@ class RequestScope:
             answer = problem_response(error, path=scope["path"], request_id=state["request_id"])
             await answer(scope, receive, send_with_id)
         finally:
-            level = "debug" if scope["path"] in _PROBES and status < 400 else "info"
+            # What changes a task has a line of its own; looking at tasks is of interest when something is wrong.
+            level = "debug" if 200 <= status < 400 else "info"
             getattr(self._log, level)(
                 LogEvent.request_served,
                 method=scope["method"],

@@ -99,7 +99,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                 await _abort(context, error, ids)
             finally:
                 self._calls -= 1
-                self._log.info(
+                log = self._log.debug if code is grpc.StatusCode.OK else self._log.info
+                log(
                     LogEvent.request_served,
                     method=method,
                     status=code.name,

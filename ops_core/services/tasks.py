@@ -205,6 +205,7 @@ class TaskService:
         task, ring = await self._tasks.retry_task(caller.namespace, task_id, by=caller.subject, retry_from=retry_from)
         self._relay.announce([ring])
         self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
+        self._log.info(LogEvent.task_reopened, task_id=str(task.id), by=caller.subject, retry_from=retry_from.value)
         return task
 
     async def wait(self, caller: Caller, task_id: UUID, *, timeout_seconds: float) -> Task:
