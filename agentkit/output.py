@@ -44,9 +44,18 @@ class OutputFormat:
 
         Raises:
             OutputFormatError: it is not JSON, or does not fit.
+            ConfigurationError: a `$ref` of the schema cannot be followed; only those within it are.
         """
+        # Imported on first use, as the validator.
+        from referencing.exceptions import Unresolvable
+
         value = _json_in(answer)
-        error = next(iter(self._validator.iter_errors(value)), None)
+        try:
+            error = next(iter(self._validator.iter_errors(value)), None)
+        except Unresolvable as broken:
+            raise ConfigurationError(f"output_schema has a $ref that leads nowhere: {broken}") from broken
+        except RecursionError as deep:
+            raise OutputFormatError("the JSON is nested too deeply to be checked") from deep
         if error is not None:
             where = "".join(f"[{part!r}]" for part in error.absolute_path)
             problem = error.message[:_MESSAGE_LENGTH]

@@ -30,6 +30,7 @@ _LABEL = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _HOW_TO_ANSWER = (
     "Write either the lines 'Thought:', 'Action:' and 'Action Input:' (a JSON object), "
     "or 'Final Answer:' and your answer."
@@ -49,7 +50,7 @@ def read(text: str) -> Decision:
 
     Depends on the text alone, call ids included, so that a replay reads it in the same way.
     """
-    text = _newlines(text)
+    text = _spoken(text)
     sections = list(_sections(text))
     labels = [label for label, _, _ in sections]
     answer_at = labels.index("final answer") if "final answer" in labels else len(labels)
@@ -65,7 +66,7 @@ def read(text: str) -> Decision:
 
 def without_invented_observations(text: str) -> str:
     """The text up to the first Observation that follows an Action."""
-    text = _newlines(text)
+    text = _spoken(text)
     acted = False
     for match in _LABEL.finditer(text):
         label = match.group(1).lower()
@@ -110,8 +111,9 @@ def _action(call: ToolCall) -> str:
     return f"Action: {call.name}\nAction Input: {json.dumps(call.arguments, ensure_ascii=False)}"
 
 
-def _newlines(text: str) -> str:
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+def _spoken(text: str) -> str:
+    """Without what a reasoning model thought aloud in front, where it may have rehearsed the protocol."""
+    return _THINKING.sub("", text.replace("\r\n", "\n").replace("\r", "\n"), count=1)
 
 
 def _sections(text: str) -> Iterator[tuple[str, str, int]]:
@@ -143,16 +145,26 @@ def _read_actions(text: str, sections: Sequence[tuple[str, str]]) -> Decision:
 
 def _json_object(text: str) -> JsonObject | None:
     """The first JSON object in the text: in a code fence, with prose around it, or written as a Python dict."""
-    if fenced := _FENCE.search(text):
-        text = fenced.group(1)
+    # As it stands first: the fence may be inside, in an argument that is code.
+    if (value := _first_object(text)) is None and (fenced := _FENCE.search(text)):
+        value = _first_object(fenced.group(1))
+    return value
+
+
+def _first_object(text: str) -> JsonObject | None:
     start = text.find("{")
     if start < 0:
         return None
     try:
-        value, _ = json.JSONDecoder().raw_decode(text[start:])
+        value, _ = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(text[start:])
     except (ValueError, RecursionError):
         value = _python_dict(text[start : text.rfind("}") + 1])
     return value if isinstance(value, dict) else None
+
+
+def _refuse_constant(name: str) -> float:
+    """NaN and Infinity, which Python reads and no journal could keep."""
+    raise ValueError(f"{name} is not JSON")
 
 
 def _python_dict(text: str) -> object:

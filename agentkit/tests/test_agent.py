@@ -361,6 +361,12 @@ async def test_an_output_schema_that_is_none_is_refused_when_the_agent_is_made()
         agent_of(output_schema={"type": "no such type"})
 
 
+async def test_an_output_schema_that_leads_nowhere_is_the_developers_mistake_and_not_the_models() -> None:
+    agent, _ = agent_of("1", output_schema={"$ref": "https://example.com/schema"})
+    with pytest.raises(ConfigurationError, match="leads nowhere"):
+        await agent.run("go")
+
+
 async def test_cancelling_the_caller_cancels_tools_at_once_and_records_nothing_wrong() -> None:
     started, cancelled = asyncio.Event(), asyncio.Event()
 

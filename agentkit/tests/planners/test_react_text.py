@@ -42,6 +42,7 @@ def calls_in(text: str) -> list[tuple[str, dict[str, object]]]:
         "Action: calculator\nAction Input: {'expression': '6*7'}",
         'Action: calculator\nAction Input: {"expression": "6*7"}\nObservation: 41\nFinal Answer: 41',
         'Action: calculator\nAction Input: {"expression": "6*7"}\nFinal Answer: 41',
+        '<think>\nAction: other\nAction Input: {}\n</think>\nAction: calculator\nAction Input: {"expression": "6*7"}',
         'Action: [calculator]\nAction Input: {"expression": "6*7"}\nThought: now wait',
     ],
 )
@@ -52,6 +53,11 @@ def test_an_action_is_read_however_it_is_dressed(text: str) -> None:
 def test_several_actions_are_several_calls() -> None:
     text = 'Action: a\nAction Input: {"n": 1}\nAction: b\nAction Input: {}\nObservation: x\nAction: c\nAction Input: {}'
     assert calls_in(text) == [("a", {"n": 1}), ("b", {})]
+
+
+def test_an_argument_may_itself_hold_a_code_fence() -> None:
+    written = 'Action: run\nAction Input: {"code": "```python\\nprint({})\\n```"}'
+    assert calls_in(written) == [("run", {"code": "```python\nprint({})\n```"})]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +85,7 @@ def test_a_final_answer_is_read_to_the_end(text: str, answer: str) -> None:
         ("Action: calculator\nAction Input: 6*7", "not a JSON object"),
         ('Action: calculator\nAction Input: ["6*7"]', "not a JSON object"),
         ('Action: calculator\nAction Input: {"expression": ', "not a JSON object"),
+        ('Action: calculator\nAction Input: {"expression": NaN}', "not a JSON object"),
         ("Observation: 42\nFinal Answer: 42", "not in the format"),
     ],
 )
