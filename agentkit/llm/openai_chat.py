@@ -16,8 +16,6 @@ from agentkit.transcript import JsonObject, Message
 if TYPE_CHECKING:
     import openai
 
-OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
-
 #: OpenAI refuses longer ids of tool calls, and other vendors make longer ones.
 _LONGEST_OPENAI_CALL_ID = 40
 

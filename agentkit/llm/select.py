@@ -36,7 +36,7 @@ _KEY_VARIABLES = {
     Provider.gemini: ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     Provider.openrouter: ("OPENROUTER_API_KEY",),
 }
-_OPENROUTER_URL = "https://openrouter.ai/api/v1"
+OPENROUTER_BASE_URL = "https://openrouter.ai/api/v1"
 #: Where the local servers listen unless told otherwise.
 _LOCAL_URLS = {
     Provider.ollama: "http://localhost:11434/v1",
@@ -54,7 +54,7 @@ _SDKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class ModelChoice:
+class ChosenModel:
     """A model that can be asked: everything its client needs."""
 
     provider: Provider
@@ -122,7 +122,7 @@ def choose_model(
     base_url: str | None = None,
     api_key: str | None = None,
     environ: Mapping[str, str] | None = None,
-) -> ModelChoice:
+) -> ChosenModel:
     """Which model that is, without making its client: quick, and nothing is imported.
 
     What is left out comes from the environment:
@@ -145,7 +145,7 @@ def choose_model(
         model = model or env.get("AGENTKIT_LLM_MODEL", "").strip() or None
         base_url = base_url or env.get("AGENTKIT_LLM_BASE_URL", "").strip() or None
     if chosen is Provider.demo:
-        return ModelChoice(chosen, model or "demo")
+        return ChosenModel(chosen, model or "demo")
     if not model:
         raise ConfigurationError(
             f"no model is named for the provider {chosen.value!r}: name one, "
@@ -153,14 +153,14 @@ def choose_model(
         )
     _require_sdk(chosen)
     if chosen in _KEY_VARIABLES:
-        url = base_url or (_OPENROUTER_URL if chosen is Provider.openrouter else None)
-        return ModelChoice(chosen, model, url, api_key or _key(chosen, env))
+        url = base_url or (OPENROUTER_BASE_URL if chosen is Provider.openrouter else None)
+        return ChosenModel(chosen, model, url, api_key or _key(chosen, env))
     url = base_url or _LOCAL_URLS.get(chosen)
     if url is None:
         raise ConfigurationError(
             f"the provider {chosen.value!r} needs a base URL: pass base_url, or set AGENTKIT_LLM_BASE_URL"
         )
-    return ModelChoice(chosen, model, url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None)
+    return ChosenModel(chosen, model, url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None)
 
 
 def _require_sdk(provider: Provider) -> None:

@@ -15,7 +15,8 @@ from agentkit.errors import BadCredentials, LlmRequestInvalid
 from agentkit.llm.anthropic_messages import AnthropicClient
 from agentkit.llm.base import BaseLlmClient, StopReason
 from agentkit.llm.gemini import GeminiClient
-from agentkit.llm.openai_chat import OPENROUTER_BASE_URL, OpenAiChatClient
+from agentkit.llm.openai_chat import OpenAiChatClient
+from agentkit.llm.select import OPENROUTER_BASE_URL
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import Message, SystemMessage, ToolMessage, ToolResult, UserMessage
 
