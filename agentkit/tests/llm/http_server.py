@@ -49,6 +49,9 @@ class HttpServer:
         self._connections: set[asyncio.Task[None]] = set()
         #: Connections made so far.
         self.accepted = 0
+        #: Requests left hanging now, and those of them whose client has hung up.
+        self.hanging = 0
+        self.hung_up = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port, backlog=4096)
@@ -87,7 +90,12 @@ class HttpServer:
     async def _respond(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection may serve another request."""
         if reply.hang:
-            await reader.read()
+            self.hanging += 1
+            try:
+                await reader.read()
+            finally:
+                self.hanging -= 1
+            self.hung_up += 1
             return False
         if reply.delay_seconds:
             await asyncio.sleep(reply.delay_seconds)

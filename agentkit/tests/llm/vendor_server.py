@@ -74,6 +74,25 @@ class VendorServer:
         """What to do on the next requests, in order."""
         self._script.extend(steps)
 
+    def forget_script(self) -> None:
+        """Whatever is left of it."""
+        self._script.clear()
+
+    @property
+    def script_left(self) -> int:
+        """How many steps of the script nobody has asked for yet."""
+        return len(self._script)
+
+    @property
+    def hanging(self) -> int:
+        """Requests that are never answered, and whose client still waits."""
+        return self._http.hanging
+
+    @property
+    def hung_up(self) -> int:
+        """Requests that were never answered, and whose client has hung up."""
+        return self._http.hung_up
+
     async def _count_and_answer(self, request: Request) -> Reply:
         if request.path == "/stats":
             return json_reply({"received": self.received, "calls": self.calls, "most_in_flight": self.most_in_flight})

@@ -7,8 +7,8 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -149,25 +149,37 @@ def production(
 
 
 @pytest.fixture(scope="session")
-def running_production(
+def new_production(
     tmp_path_factory: pytest.TempPathFactory,
     postgres_server: str,
     postgres_template: str,
     rabbitmq_node: RabbitmqNode,
     model_server: ModelServer,
     effect_server: EffectServer,
-) -> Iterator[System]:
+) -> Callable[[str], AbstractContextManager[System]]:
+    """Makes installations on PostgreSQL and RabbitMQ for tests that share one; no process is started yet."""
+
+    @contextmanager
+    def new(name: str) -> Iterator[System]:
+        with (
+            new_database(postgres_server, template=postgres_template) as database_url,
+            production_system(
+                tmp_path_factory.mktemp(name),
+                database_url=database_url,
+                broker_url=rabbitmq_node.new_vhost(),
+                model_server=model_server,
+                effect_server=effect_server,
+            ) as system,
+        ):
+            yield system
+
+    return new
+
+
+@pytest.fixture(scope="session")
+def running_production(new_production: Callable[[str], AbstractContextManager[System]]) -> Iterator[System]:
     """PostgreSQL, RabbitMQ and every process, with two workers; for tests that leave it as they found it."""
-    with (
-        new_database(postgres_server, template=postgres_template) as database_url,
-        production_system(
-            tmp_path_factory.mktemp("production"),
-            database_url=database_url,
-            broker_url=rabbitmq_node.new_vhost(),
-            model_server=model_server,
-            effect_server=effect_server,
-        ) as system,
-    ):
+    with new_production("production") as system:
         system.start_worker("worker-1")
         system.start_worker("worker-2")
         system.start_housekeeper()
