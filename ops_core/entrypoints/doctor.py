@@ -200,14 +200,14 @@ def _http_port(settings: Settings) -> Finding:
     where = f"port {settings.port} (HTTP)"
     if not settings.port or not is_listening(settings.host, settings.port):
         return Finding("ports", State.ok, f"{where} is free")
-    if version := _our_version(settings):
+    if version := our_version(settings):
         return Finding("ports", State.ok, f"{where}: Opspawn Core {version} answers there")
     return Finding(
         "ports", State.warn, f"{where} is taken by something else", "stop it, or choose another OPS_CORE_PORT"
     )
 
 
-def _our_version(settings: Settings) -> str | None:
+def our_version(settings: Settings) -> str | None:
     """Of the server that listens on our HTTP port, when it is one of ours."""
     from ops_core.client import Client, ClientError, RequestRefused
 
@@ -227,7 +227,7 @@ def _grpc_port(settings: Settings) -> Finding:
     where = f"port {settings.grpc_port} (gRPC)"
     if not settings.grpc_port or not is_listening(settings.host, settings.grpc_port):
         return Finding("ports", State.ok, f"{where} is free")
-    if is_listening(settings.host, settings.port) and _our_version(settings):
+    if is_listening(settings.host, settings.port) and our_version(settings):
         return Finding("ports", State.ok, f"{where} is in use, by the same server as it seems")
     return Finding("ports", State.warn, f"{where} is taken", "stop what listens, or choose another OPS_CORE_GRPC_PORT")
 

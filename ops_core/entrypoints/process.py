@@ -27,6 +27,8 @@ Concurrency = Annotated[
     int | None, typer.Option(help="Agents at once in each process (OPS_CORE_CONCURRENCY).", show_default=False)
 ]
 
+#: Of ports in a row that are all taken, something else is wrong.
+_PORTS_TRIED = 20
 
 _ADVICE = {
     "configuration_invalid": "correct it; ops-core doctor looks at everything again",
@@ -96,6 +98,21 @@ def require_free_port(host: str, port: int, *, flag: str) -> None:
                 f"port {port} on {host} is in use: stop what listens there, or choose another with {flag}"
             ) from error
         raise ConfigurationInvalid(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+
+
+def next_free_port(host: str, taken: int) -> int:
+    """The first free port after one that is taken.
+
+    Raises:
+        PortInUse: none of the next ones is free. ConfigurationInvalid: the address is none of this machine's.
+    """
+    for port in range(taken + 1, taken + _PORTS_TRIED):
+        try:
+            require_free_port(host, port, flag="")
+        except PortInUse:
+            continue
+        return port
+    raise PortInUse(f"ports {taken} to {taken + _PORTS_TRIED - 1} on {host} are all in use")
 
 
 def is_listening(host: str, port: int, *, timeout_seconds: float = 1.0) -> bool:

@@ -14,7 +14,16 @@ import typer
 from ops_core.cli.exit_codes import ExitCode
 from ops_core.cli.terminal import say
 from ops_core.entrypoints.demo import run_demo
-from ops_core.entrypoints.process import Concurrency, GrpcPort, Port, require_free_port, serve, server_settings
+from ops_core.entrypoints.process import (
+    Concurrency,
+    GrpcPort,
+    Port,
+    PortInUse,
+    next_free_port,
+    require_free_port,
+    serve,
+    server_settings,
+)
 from ops_core.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
@@ -35,15 +44,16 @@ def up(
 ) -> None:
     """Start everything in this process: store, queue, worker, housekeeper, REST and gRPC.
 
-    The store is a SQLite file, brought to the newest schema first. Ctrl-C stops it cleanly.
+    The store is a SQLite file, brought to the newest schema first. Ctrl-C stops it cleanly. When a usual port is taken
+    and you asked for none, it takes the next free one and says so.
     """
     from ops_core import bootstrap
     from ops_core.settings import require_safe_address
 
-    settings = _quiet_settings({"port": port, "grpc_port": grpc_port, "concurrency": concurrency})
+    flags: dict[str, object] = {"port": port, "grpc_port": grpc_port, "concurrency": concurrency}
+    settings = _quiet_settings(flags)
     require_safe_address(settings)
-    require_free_port(settings.host, settings.port, flag="--port")
-    require_free_port(settings.host, settings.grpc_port, flag="--grpc-port")
+    settings = with_free_ports(settings, flags)
     if settings.port and settings.port == settings.grpc_port:
         raise ConfigurationInvalid(f"HTTP and gRPC cannot share port {settings.port}: choose another with --grpc-port")
     outcome: list[int] = []
@@ -64,11 +74,44 @@ def up(
 
 def _quiet_settings(flags: dict[str, object]) -> Settings:
     """As asked for, but without a log line for everything that goes well: here a person reads along."""
-    from ops_core.settings import Settings, load_settings, show_settings
+    from ops_core.settings import Settings, load_settings
 
-    shown = show_settings(load_settings(Settings, flags), flags)
-    asked_for = any(one.name == "log_level" and one.source != "default" for one in shown)
+    asked_for = "log_level" in _asked_for(load_settings(Settings, flags), flags)
     return server_settings(flags if asked_for else {**flags, "log_level": "warning"})
+
+
+def _asked_for(settings: Settings, flags: dict[str, object]) -> set[str]:
+    """Names of the settings that somebody has set, wherever."""
+    from ops_core.settings import show_settings
+
+    return {one.name for one in show_settings(settings, flags) if one.source != "default"}
+
+
+def with_free_ports(settings: Settings, flags: dict[str, object]) -> Settings:
+    """The settings with ports that are free: instead of a usual one that is taken, the next.
+
+    Raises:
+        PortInUse: a port that was asked for is taken, or the usual one and many after it.
+    """
+    from ops_core.entrypoints.doctor import our_version
+
+    asked_for = _asked_for(settings, flags)
+    for name, flag in (("port", "--port"), ("grpc_port", "--grpc-port")):
+        port = getattr(settings, name)
+        try:
+            require_free_port(settings.host, port, flag=flag)
+        except PortInUse:
+            if name in asked_for:
+                raise
+            free = next_free_port(settings.host, port)
+            by = (
+                f"Opspawn Core {version}"
+                if name == "port" and (version := our_version(settings))
+                else "another program"
+            )
+            say(f"Port {port} is taken by {by}: taking {free} ({flag} chooses one)", style="yellow")
+            settings = settings.model_copy(update={name: free})
+    return settings
 
 
 def _print_banner(settings: Settings, running: Embedded) -> None:
