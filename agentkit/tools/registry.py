@@ -72,5 +72,9 @@ class ToolRegistry(BaseToolManager):
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise ToolTimeout(f"The tool {call.name!r} did not finish within {context.timeout_seconds:g} s.") from error
+            # Functions that never return keep their threads: say so, or every later call looks merely slow.
+            why = ", and all threads for synchronous tools are taken" if self._threads.are_all_taken else ""
+            raise ToolTimeout(
+                f"The tool {call.name!r} did not finish within {context.timeout_seconds:g} s{why}."
+            ) from error
         return ToolResult(call.id, call.name, content)

@@ -22,6 +22,11 @@ class DaemonThreads:
     def __init__(self, *, limit: int = 64) -> None:
         self._places = asyncio.Semaphore(limit)
 
+    @property
+    def are_all_taken(self) -> bool:
+        """Whether one more function would have to wait."""
+        return self._places.locked()
+
     async def run(self, function: Callable[[], T]) -> T:
         """The function's result. Cancelling stops the waiting; the thread itself runs on and keeps its place."""
         await self._places.acquire()

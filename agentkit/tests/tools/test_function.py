@@ -6,7 +6,7 @@ import asyncio
 import enum
 import functools
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Annotated, Any, Literal
 
@@ -233,6 +233,22 @@ async def test_more_synchronous_functions_than_threads_wait_for_one() -> None:
     registry = ToolRegistry([work], threads=2)
     await asyncio.gather(*(registry.call(call_of("work"), CONTEXT) for _ in range(20)))
     assert most <= 2
+
+
+async def test_a_call_that_found_no_thread_says_so() -> None:
+    release = threading.Event()
+
+    def hang() -> None:
+        release.wait(30)
+
+    registry = ToolRegistry([hang], threads=1)
+    context = replace(CONTEXT, timeout_seconds=0.05)
+    try:
+        for _ in range(2):
+            with pytest.raises(ToolTimeout, match="all threads for synchronous tools are taken"):
+                await registry.call(call_of("hang"), context)
+    finally:
+        release.set()
 
 
 async def test_a_synchronous_function_that_returns_a_coroutine_is_awaited() -> None:
