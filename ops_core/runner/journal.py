@@ -12,6 +12,9 @@ from ops_core.domain.event import Event, EventType, NewEvent, StepPhase
 from ops_core.domain.task import TaskUsage
 from ops_core.errors import RunLost, StoreUnavailable
 from ops_core.ports import RunControl, RunStopReason, RunStore
+from ops_core.telemetry import LogEvent, get_logger
+
+_log = get_logger()
 
 T = TypeVar("T")
 
@@ -132,6 +135,8 @@ async def retry_until_lost(control: RunControl, ask: Callable[[], Awaitable[T]])
         try:
             return await ask()
         except StoreUnavailable as error:
+            if len(pauses) == len(_PAUSES_SECONDS):
+                _log.warning(LogEvent.store_waiting, reason=error.detail)
             if control.stop_reason is RunStopReason.lost:
                 raise RunLost("the database was away until the lease was over") from error
             await asyncio.sleep(pauses.pop(0) if len(pauses) > 1 else pauses[0])

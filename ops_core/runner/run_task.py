@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
 
 from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
 from agentkit.report import Finished, LimitReached, RunReport
@@ -14,13 +15,18 @@ from ops_core.domain.event import Event
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
 from ops_core.domain.retry import RetryPolicy
 from ops_core.domain.task import Task, TaskError, TaskStatus
-from ops_core.errors import RunLost
-from ops_core.ports import AgentStore, Ring, RunControl, RunStopReason, RunStore
+from ops_core.errors import InvalidInput, RunLost
+from ops_core.ports import AgentStore, Ended, Ring, RunControl, RunStopReason, RunStore
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.journal import TaskJournal, retry_until_lost
-from ops_core.telemetry import LogEvent, get_logger, log_fields, trace_id_of
+from ops_core.telemetry import LogEvent, get_logger
 
 _log = get_logger()
+
+T = TypeVar("T")
+
+#: The number of `task.started` in a log that has nothing but `task.submitted` before it.
+_SEQ_OF_FIRST_CLAIM = 2
 
 
 class TaskRunner:
@@ -51,27 +57,41 @@ class TaskRunner:
         Raises:
             RunLost: the lease is over; somebody else goes on with the task.
         """
-        with log_fields(
-            task_id=str(task.id), agent=task.agent, epoch=task.epoch, trace_id=trace_id_of(task.traceparent)
-        ):
-            events = await retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
-            journal = TaskJournal(self._runs, control, round=task.round, events=events)
-            outcome = await self._execute(task, control, journal, events)
-            ended = await retry_until_lost(control, lambda: self._runs.finish(control.lease, outcome))
-            self._announce(ended.rings)
-            _log.info(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
-            return ended.status
+        events = await self._journaled(task, control)
+        journal = TaskJournal(self._runs, control, round=task.round, events=events)
+        outcome = await self._execute(task, control, journal, events)
+        ended = await self._finish(control, outcome)
+        self._announce(ended.rings)
+        _log.info(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
+        return ended.status
+
+    async def _journaled(self, task: Task, control: RunControl) -> Sequence[Event]:
+        """What earlier claims wrote. The log numbers its events without a gap, so the first claim need not look."""
+        if task.seq <= _SEQ_OF_FIRST_CLAIM:
+            return ()
+        return await _whatever_is_asked(
+            retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
+        )
+
+    async def _finish(self, control: RunControl, outcome: Outcome) -> Ended:
+        try:
+            return await _whatever_is_asked(
+                retry_until_lost(control, lambda: self._runs.finish(control.lease, outcome))
+            )
+        except InvalidInput as error:
+            # It would be refused as often as the task is run.
+            told = TaskError("result_unstorable", error.detail[:2000])
+            failed = Failed(error=told, usage=outcome.usage)
+            return await _whatever_is_asked(retry_until_lost(control, lambda: self._runs.finish(control.lease, failed)))
 
     async def _execute(self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]) -> Outcome:
         """How the run ends. Whatever goes wrong is an outcome; only a lost lease is raised."""
         deadline = asyncio.timeout(_remaining_seconds(task))
         try:
+            # It may have been told to stop while its journal was read.
+            journal.check()
             async with deadline:
                 report = await self._run_agent(task, control, journal, events)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-            return Failed(error=_timed_out(task), usage=journal.usage)
         except (asyncio.CancelledError, RunRevoked) as stop:
             return _stopped(stop, control, journal)
         except AgentkitError as error:
@@ -79,6 +99,8 @@ class TaskRunner:
         except RunLost:
             raise
         except Exception as error:  # noqa: BLE001  outermost frame of a run: a fault in one task stays in it
+            if isinstance(error, TimeoutError) and deadline.expired():
+                return Failed(error=_timed_out(task), usage=journal.usage)
             _log.exception(LogEvent.run_failed)
             return Failed(error=TaskError("internal", f"{type(error).__name__}: {error}"[:2000]), usage=journal.usage)
         return _reported(report, journal)
@@ -105,6 +127,19 @@ class TaskRunner:
         asked = error.retry_after_seconds
         delay = self._retry_policy.delay_seconds(task.attempt, retry_after_seconds=asked, rng=self._rng)
         return Retry(error=told, delay_seconds=delay, usage=journal.usage)
+
+
+async def _whatever_is_asked(work: Coroutine[Any, Any, T]) -> T:
+    """What the work returns, although the run is told to stop meanwhile: it is told once (see `RunControl`), and what
+    is read or written here is short, and needed to stop well."""
+    doing = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError as stop:
+        if doing.cancelled():
+            raise
+        _take_back_cancellation(stop)
+        return await doing
 
 
 def goal_of(task: Task) -> str:

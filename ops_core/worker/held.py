@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from ops_core.domain.task import Task
 from ops_core.ports import Lease, RunStopReason
+from ops_core.telemetry import trace_id_of
 
 #: A lease not renewed for this part of its length may be over by the time a write arrives.
 _SURE_FOR = 2 / 3
@@ -29,6 +30,13 @@ class HeldRun:
         self._reason: RunStopReason | None = None
         self._running: asyncio.Task[None] | None = None
         self._interrupted = False
+
+    @property
+    def log_fields(self) -> dict[str, object]:
+        """What each line about this run says of it."""
+        task = self.task
+        trace_id = trace_id_of(task.traceparent)
+        return {"task_id": str(task.id), "agent": task.agent, "epoch": self.lease.epoch, "trace_id": trace_id}
 
     @property
     def stop_reason(self) -> RunStopReason | None:

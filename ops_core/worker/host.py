@@ -25,7 +25,7 @@ from ops_core.ports import (
     WorkerInfo,
 )
 from ops_core.services.relay import Relay
-from ops_core.telemetry import LogEvent, get_logger
+from ops_core.telemetry import LogEvent, get_logger, log_fields
 from ops_core.worker.heartbeat import Heartbeat
 from ops_core.worker.held import HeldRun, HeldRuns
 from ops_core.worker.slots import Slots
@@ -218,23 +218,19 @@ class AgentHost:
 
     async def _run(self, run: HeldRun) -> None:
         run.begin()
-        try:
-            await self._run_task(run.task, run)
-        except RunLost as lost:
-            _log.warning(LogEvent.run_lost, task_id=str(run.task.id), epoch=run.lease.epoch, reason=lost.detail)
-        except asyncio.CancelledError:
-            _log.warning(
-                LogEvent.run_lost,
-                task_id=str(run.task.id),
-                epoch=run.lease.epoch,
-                reason="stopped before it could write",
-            )
-        except Exception:  # noqa: BLE001 - the outermost frame of a run: a fault in one task must not touch its neighbours
-            # It has not said how it ended, so its lease runs out and another worker takes it.
-            _log.exception(LogEvent.run_failed, task_id=str(run.task.id), epoch=run.lease.epoch)
-        finally:
-            self._held.remove(run)
-            self.slots.release()
+        with log_fields(**run.log_fields):
+            try:
+                await self._run_task(run.task, run)
+            except RunLost as lost:
+                _log.warning(LogEvent.run_lost, reason=lost.detail)
+            except asyncio.CancelledError:
+                _log.warning(LogEvent.run_lost, reason="stopped before it could write")
+            except Exception:  # noqa: BLE001 - the outermost frame of a run: a fault in one task must not touch its neighbours
+                # It has not said how it ended, so its lease runs out and another worker takes it.
+                _log.exception(LogEvent.run_failed)
+            finally:
+                self._held.remove(run)
+                self.slots.release()
 
     async def _wait_for_runs(self, seconds: float) -> None:
         if self._runs:
@@ -246,7 +242,7 @@ class AgentHost:
             self._heartbeat.pulse()
             for run in self._held.all():
                 if run.is_late() and run.interrupt(RunStopReason.lost):
-                    _log.warning(LogEvent.lease_late, task_id=str(run.task.id), epoch=run.lease.epoch)
+                    _log.warning(LogEvent.lease_late, **run.log_fields)
             await asyncio.sleep(self._pulse_seconds)
 
     def _on_renewed(self, asked: Collection[Lease], renewal: Renewal) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -22,10 +25,10 @@ from agentkit.tools.registry import ToolRegistry
 from agentkit.transcript import ToolCall
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.event import EventType, NewEvent
-from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Retry
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
 from ops_core.domain.task import Task, TaskStatus
-from ops_core.errors import RunLost
-from ops_core.ports import Lease, Ring, RunStopReason
+from ops_core.errors import InvalidInput, RunLost
+from ops_core.ports import Ended, Lease, Ring, RunStopReason
 from ops_core.runner.run_task import TaskRunner, goal_of
 from ops_core.tests.unit.runner.fakes import FakeAgents, FakeControl, FakeRuns, claimed_task
 
@@ -74,6 +77,32 @@ class Bench:
         return FakeControl(Lease(task.id, task.epoch))
 
 
+@contextmanager
+def interrupted(runs: FakeRuns, method: str) -> Iterator[Callable[..., Awaitable[None]]]:
+    """Has a call of the store wait until the run that makes it was told to stop."""
+    asked, go_on, real = asyncio.Event(), asyncio.Event(), getattr(runs, method)
+
+    async def slow(*args: Any, **named: Any) -> Any:
+        asked.set()
+        await go_on.wait()
+        return await real(*args, **named)
+
+    async def interrupt(running: asyncio.Task[Any], control: FakeControl, reason: RunStopReason) -> None:
+        await asyncio.wait_for(asked.wait(), 5)
+        control.reason = reason
+        running.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+
+    setattr(runs, method, slow)
+    yield interrupt
+
+
+def again(task: Task) -> Task:
+    """The task as the next claim returns it."""
+    return replace(task, seq=task.seq + 10)
+
+
 def charges(amount: int = 5) -> list[ToolCall]:
     return [ToolCall("c1", "charge", {"amount": amount})]
 
@@ -100,7 +129,7 @@ async def test_a_resumed_run_replays_what_is_journaled_and_repeats_nothing() -> 
     await bench.runner.run(task, bench.control(task))
     bench.runs.events.pop()  # the worker died before it had recorded the last answer
     bench.llm = second = ScriptedLlm(["done"])
-    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+    assert await bench.runner.run(again(task), bench.control(task)) is TaskStatus.completed
     assert bench.effects == ["charge 5"]
     assert len(second.asked) == 1
 
@@ -112,7 +141,7 @@ async def test_without_its_journal_a_resumed_run_would_repeat_the_effect() -> No
     await bench.runner.run(task, bench.control(task))
     bench.runs.events.clear()
     bench.llm = ScriptedLlm([charges(), "done"])
-    await bench.runner.run(task, bench.control(task))
+    await bench.runner.run(again(task), bench.control(task))
     assert bench.effects == ["charge 5", "charge 5"]
 
 
@@ -164,7 +193,7 @@ async def test_an_effect_of_unknown_outcome_waits_for_a_persons_word() -> None:
     task = claimed_task(DEFINITION)
     await bench.runner.run(task, bench.control(task))
     del bench.runs.events[2:]  # it died between the intent and the result
-    await bench.runner.run(task, bench.control(task))
+    await bench.runner.run(again(task), bench.control(task))
     outcome = bench.runs.outcomes[-1]
     assert isinstance(outcome, Failed)
     assert outcome.error.code == OutcomeUnknown.code
@@ -172,14 +201,14 @@ async def test_an_effect_of_unknown_outcome_waits_for_a_persons_word() -> None:
 
     bench.runs.round = 2  # a person retries: that is the word
     bench.llm = ScriptedLlm(["done"])
-    again = claimed_task(DEFINITION, id=task.id, round=2)
-    assert await bench.runner.run(again, bench.control(again)) is TaskStatus.completed
+    retried = claimed_task(DEFINITION, id=task.id, round=2, seq=9)
+    assert await bench.runner.run(retried, bench.control(retried)) is TaskStatus.completed
     assert bench.effects == ["charge 5", "charge 5"]
 
 
 async def test_writes_wait_for_the_database_to_come_back() -> None:
     bench = Bench(ScriptedLlm(["done"]))
-    task = claimed_task(DEFINITION)
+    task = again(claimed_task(DEFINITION))
     bench.runs.away = 3
     assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
 
@@ -304,6 +333,69 @@ async def test_the_deadline_fails_the_task_by_the_databases_clock_alone() -> Non
     assert outcome.error.code == "timeout"
 
 
+async def test_the_first_run_of_a_task_reads_no_journal() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    bench.runs.load_journal = None  # type: ignore[assignment,method-assign]  # it would raise
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+
+
+@pytest.mark.parametrize(("reason", "written"), [(RunStopReason.cancel, Canceled), (RunStopReason.drain, HandedOver)])
+async def test_a_run_stopped_while_it_reads_its_journal_writes_why(reason: RunStopReason, written: type) -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = again(claimed_task(DEFINITION))
+    control = bench.control(task)
+    with interrupted(bench.runs, "load_journal") as interrupt:
+        running = asyncio.create_task(bench.runner.run(task, control))
+        await interrupt(running, control, reason)
+    await running
+    assert [type(outcome) for outcome in bench.runs.outcomes] == [written]
+
+
+async def test_a_run_stopped_while_it_writes_its_end_has_ended_and_rings() -> None:
+    """Without this the ring of a hand-over would be lost, and the end itself with a database that is away."""
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    control.reason = RunStopReason.drain
+    with interrupted(bench.runs, "finish") as interrupt:
+        running = asyncio.create_task(bench.runner.run(task, control))
+        await interrupt(running, control, RunStopReason.drain)
+    assert await running is TaskStatus.queued
+    assert bench.rings == [Ring("default")]
+
+
+async def test_a_time_out_that_is_not_the_tasks_own_is_a_fault_of_the_agent() -> None:
+    bench = Bench(ScriptedLlm([]))
+
+    async def build(definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+        raise TimeoutError("no SDK in time")
+
+    bench.build = build  # type: ignore[method-assign]
+    task = claimed_task(DEFINITION)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "internal"
+
+
+async def test_a_result_that_cannot_be_stored_fails_the_task() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    finish = bench.runs.finish
+
+    async def picky(lease: Lease, outcome: Outcome) -> Ended:
+        if isinstance(outcome, Completed):
+            raise InvalidInput("the value cannot be stored as JSON")
+        return await finish(lease, outcome)
+
+    bench.runs.finish = picky  # type: ignore[method-assign]
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, Failed)
+    assert outcome.error.code == "result_unstorable"
+
+
 async def test_a_definition_that_is_gone_fails_the_task_and_says_so() -> None:
     bench = Bench(ScriptedLlm(["done"]))
     task = claimed_task(DEFINITION, agent_digest="0" * 64)
@@ -339,7 +431,7 @@ async def test_the_idempotency_key_stays_the_same_when_a_step_is_tried_again() -
     del bench.runs.events[2:]
     bench.runs.round = 2
     bench.llm = ScriptedLlm(["done"])
-    again = claimed_task(DEFINITION, id=task.id, round=2)
-    await bench.runner.run(again, bench.control(again))
+    retried = claimed_task(DEFINITION, id=task.id, round=2, seq=9)
+    await bench.runner.run(retried, bench.control(retried))
     assert bench.effects == ["charge 5", "charge 5"]
     assert {e.payload.get("idempotency_key") for e in bench.runs.events if e.type is EventType.tool_started} == {first}

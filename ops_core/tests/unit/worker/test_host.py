@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
+import structlog
 
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Doorbell, Nudge, NudgeKind, Ring, RunStopReason
@@ -298,3 +300,19 @@ async def test_closing_takes_the_worker_off_the_list() -> None:
     assert rig.leases.forgotten == ["w1"]
     assert rig.leases.closed
     assert rig.bus.listeners == []
+
+
+async def test_every_line_of_a_run_names_its_task_agent_epoch_and_trace(rig: Rig) -> None:
+    """Lines of libraries too: the fields are bound to the run's context, from which each line takes them."""
+    [task] = rig.store.add(1)
+    rig.store.queued = [replace(task, traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01")]
+    seen: list[dict[str, Any]] = []
+
+    async def body(task: Any, control: Any) -> None:
+        seen.append(dict(structlog.contextvars.get_contextvars()))
+
+    rig.runs.body = body
+    await rig.take()
+    await wait_until(lambda: rig.host.held == 0)
+    assert seen == [{"task_id": str(task.id), "agent": "assistant", "epoch": 1, "trace_id": "ab" * 16}]
+    assert "task_id" not in structlog.contextvars.get_contextvars()
