@@ -54,11 +54,6 @@ class _Read(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-class _Content(_Read):
-    parts: list[JsonObject] = Field(default_factory=list)
-    role: str | None = None
-
-
 class _Candidate(_Read):
     #: As it came, since it may have to go back unchanged.
     content: JsonObject | None = None
