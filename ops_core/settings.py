@@ -283,6 +283,14 @@ def export_dotenv() -> None:
             os.environ.setdefault(name, value)
 
 
+def leave_forks_to_exec() -> None:
+    """Tell gRPC that children of this process exec at once. It would write a line on stderr about each of them.
+
+    To be called before gRPC is imported: that is when it looks.
+    """
+    os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+
 def export_flags(flags: Mapping[str, object]) -> None:
     """Put the flags into this process's environment, so that its child processes load the same settings."""
     os.environ.update({variable_of(name): _as_variable(value) for name, value in _given(flags).items()})

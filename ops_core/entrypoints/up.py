@@ -47,8 +47,10 @@ def up(
     The store is a SQLite file, brought to the newest schema first. Ctrl-C stops it cleanly. When a usual port is taken
     and you asked for none, it takes the next free one and says so.
     """
+    from ops_core.settings import leave_forks_to_exec, require_safe_address
+
+    leave_forks_to_exec()
     from ops_core import bootstrap
-    from ops_core.settings import require_safe_address
 
     flags: dict[str, object] = {"port": port, "grpc_port": grpc_port, "concurrency": concurrency}
     settings = _quiet_settings(flags)
