@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from dramatiq.broker import Broker
 
@@ -25,7 +26,7 @@ from ops_core.api.serve import serving
 from ops_core.broker.by_url import BrokerDoorbell, make_broker, make_doorbell
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.caller import DEFAULT_NAMESPACE
-from ops_core.errors import ConfigurationInvalid
+from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
 from ops_core.rpc.server import make_server as make_rpc_server
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.catalog import load_catalog
@@ -48,6 +49,7 @@ from ops_core.worker.actors import make_worker
 from ops_core.worker.host import AgentHost
 from ops_core.worker.slots import Slots
 
+_T = TypeVar("_T")
 _log = get_logger()
 
 MCP_FILE = "mcp.json"
@@ -83,7 +85,7 @@ async def run_api(settings: Settings) -> None:
         ConfigurationInvalid: a setting, an agent file or the address is wrong. StoreUnavailable: no database in time.
     """
     with _stop_signal() as stop:
-        async with _core(settings, slots=None) as core:
+        async with _core(settings, stop, slots=None) as core:
             await _register_agents(core)
             async with _http(core):
                 await stop.wait()
@@ -93,7 +95,7 @@ async def run_api(settings: Settings) -> None:
 async def run_rpc(settings: Settings) -> None:
     """Serve gRPC; raises as `run_api`."""
     with _stop_signal() as stop:
-        async with _core(settings, slots=None) as core:
+        async with _core(settings, stop, slots=None) as core:
             await _register_agents(core)
             async with _rpc(core):
                 await stop.wait()
@@ -104,7 +106,7 @@ async def run_worker(settings: Settings) -> None:
     """Run agents; raises as `run_api`."""
     with _stop_signal() as stop:
         slots = Slots(settings.concurrency)
-        async with _core(settings, slots=slots) as core, _worker(core, slots):
+        async with _core(settings, stop, slots=slots) as core, _worker(core, slots):
             await stop.wait()
             _log.info(LogEvent.process_stopping, door="worker")
 
@@ -112,7 +114,7 @@ async def run_worker(settings: Settings) -> None:
 async def run_housekeeper(settings: Settings) -> None:
     """Do what must happen although nobody asks; raises as `run_api`."""
     with _stop_signal() as stop:
-        async with _core(settings, slots=None) as core, _housekeeper(core):
+        async with _core(settings, stop, slots=None) as core, _housekeeper(core):
             await stop.wait()
             _log.info(LogEvent.process_stopping, door="housekeeper")
 
@@ -126,7 +128,7 @@ async def run_embedded(settings: Settings, *, on_ready: Callable[[Embedded], Awa
     with _stop_signal() as stop:
         slots = Slots(settings.concurrency)
         async with AsyncExitStack() as stack:
-            core = await stack.enter_async_context(_core(settings, slots=slots))
+            core = await stack.enter_async_context(_core(settings, stop, slots=slots))
             agents = await _register_agents(core)
             await stack.enter_async_context(_housekeeper(core))
             await stack.enter_async_context(_worker(core, slots))
@@ -146,12 +148,11 @@ def find_mcp_config(settings: Settings) -> Path | None:
 
 
 @asynccontextmanager
-async def _core(settings: Settings, *, slots: Slots | None) -> AsyncIterator[Core]:
+async def _core(settings: Settings, stop: asyncio.Event, *, slots: Slots | None) -> AsyncIterator[Core]:
     async with AsyncExitStack() as stack:
         nudges = make_nudge_bus(settings.database_url)
-        store = await open_store(
-            settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds
-        )
+        opening = open_store(settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds)
+        store = await _unless_stopped(opening, stop)
         stack.push_async_callback(store.aclose)
         await _require_schema(store)
         await nudges.start()
@@ -162,6 +163,10 @@ async def _core(settings: Settings, *, slots: Slots | None) -> AsyncIterator[Cor
         relay = Relay(doorbell)
         await relay.start()
         stack.push_async_callback(relay.aclose)
+        if slots is None:
+            # Who takes tickets says so itself; who only rings would not know until there is something to ring.
+            looking = asyncio.create_task(_say_if_away(doorbell), name="broker-at-start")
+            stack.callback(looking.cancel)
         yield Core(settings=settings, store=store, nudges=nudges, broker=broker, doorbell=doorbell, relay=relay)
 
 
@@ -304,6 +309,13 @@ def _shown_host(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
+async def _say_if_away(doorbell: BrokerDoorbell) -> None:
+    try:
+        await doorbell.ping()
+    except BrokerUnavailable as error:
+        _log.warning(LogEvent.broker_lost, reason=error.detail)
+
+
 async def _require_schema(store: Store) -> None:
     health = await store.store_health()
     if not health.migrated:
@@ -314,7 +326,10 @@ async def _require_schema(store: Store) -> None:
 
 @contextmanager
 def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM or SIGINT sets; a second signal kills, as if nobody had caught it."""
+    """An event that SIGTERM or SIGINT sets; a second signal kills, as if nobody had caught it.
+
+    The block may be left by `_Stopped`: then it ends here, and all is well.
+    """
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     numbers = (signal.SIGTERM, signal.SIGINT)
 
@@ -327,13 +342,31 @@ def _stop_signal() -> Iterator[asyncio.Event]:
         loop.add_signal_handler(number, on_signal)
     try:
         yield stop
+    except _Stopped:
+        _log.info(LogEvent.process_stopping, reason="told to before it had started")
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
 
 
+class _Stopped(Exception):
+    """The signal to stop came before the process had started."""
+
+
 async def _until_stopped(action: Awaitable[bool], stop: asyncio.Event) -> bool:
     """What the action returns; False when the signal came first."""
+    try:
+        return await _unless_stopped(action, stop)
+    except _Stopped:
+        return False
+
+
+async def _unless_stopped(action: Awaitable[_T], stop: asyncio.Event) -> _T:
+    """What the action returns.
+
+    Raises:
+        _Stopped: the signal came first; the action has been cancelled.
+    """
     acting, stopping = asyncio.ensure_future(action), asyncio.ensure_future(stop.wait())
     await asyncio.wait([acting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()
@@ -341,4 +374,4 @@ async def _until_stopped(action: Awaitable[bool], stop: asyncio.Event) -> bool:
         return acting.result()
     acting.cancel()
     await asyncio.gather(acting, return_exceptions=True)
-    return False
+    raise _Stopped

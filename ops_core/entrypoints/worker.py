@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from ops_core.cli.exit_codes import ExitCode
 from ops_core.entrypoints.process import Concurrency, server_settings
 
 if TYPE_CHECKING:
     from ops_core.settings import Settings
 
+#: What a child exits with when what it needs (the database) was not there in time: EX_TEMPFAIL of sysexits.h.
+NOT_IN_TIME: Final = 75
 #: What a child may take to end after its agents had their time to reach a step boundary.
 STOP_GRACE_SECONDS: Final = 15.0
 
@@ -42,6 +45,7 @@ def start(
         [sys.executable, "-m", "ops_core.entrypoints.worker_child"],
         processes=settings.processes,
         stop_seconds=settings.drain_seconds + STOP_GRACE_SECONDS,
+        cannot_start={ExitCode.usage: ExitCode.usage, NOT_IN_TIME: ExitCode.failed},
     )
     raise typer.Exit(asyncio.run(supervisor.run()))
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from ops_core.telemetry import LogEvent, get_logger
@@ -28,6 +28,10 @@ class Supervisor:
 
     A child gets a pipe as its standard input and must end when that closes (see `end_with_parent`): so it does not
     outlive a supervisor that was killed.
+
+    `cannot_start` has the exit statuses by which a child says that it cannot start here, and what the supervisor's own
+    becomes: when the first child in a slot says so, nobody starts it again. A later one is tried again, since it did
+    start here before.
     """
 
     def __init__(
@@ -37,17 +41,20 @@ class Supervisor:
         processes: int,
         stop_seconds: float,
         restart_seconds: float = _RESTART_SECONDS,
+        cannot_start: Mapping[int, int] | None = None,
     ) -> None:
         self._command = tuple(command)
         self._processes = processes
         self._stop_seconds = stop_seconds
         self._restart_seconds = restart_seconds
+        self._cannot_start = dict(cannot_start or {})
+        self._given_up: int | None = None
         self._stopping = asyncio.Event()
         self._killing = asyncio.Event()
 
     async def run(self) -> int:
         """Until a signal says stop; returns the exit status: 0 when every child ended by itself, 1 when one had to be
-        killed. A second signal kills at once."""
+        killed, or what `cannot_start` says. A second signal kills at once."""
         loop = asyncio.get_running_loop()
         for number in _STOP_SIGNALS:
             loop.add_signal_handler(number, self.stop)
@@ -56,6 +63,8 @@ class Supervisor:
         finally:
             for number in _STOP_SIGNALS:
                 loop.remove_signal_handler(number)
+        if self._given_up is not None:
+            return self._given_up
         return 0 if all(ended_well) else 1
 
     def stop(self) -> None:
@@ -66,7 +75,7 @@ class Supervisor:
 
     async def _keep(self, slot: int) -> bool:
         """Keep one child running until we stop; False when it had to be killed."""
-        deaths = 0
+        deaths, first = 0, True
         while not self._stopping.is_set():
             child = await self._start(slot)
             started_at = time.monotonic()
@@ -75,6 +84,11 @@ class Supervisor:
                 if not died:
                     return await self._end(slot, child)
                 _log.error(LogEvent.child_died, slot=slot, pid=child.pid, status=child.returncode)
+                if first and child.returncode in self._cannot_start:
+                    self._given_up = self._cannot_start[child.returncode]
+                    self._stopping.set()
+                    return True
+                first = False
             deaths = 0 if time.monotonic() - started_at > _SETTLED_SECONDS else deaths + 1
             pause = min(_LONGEST_RESTART_SECONDS, self._restart_seconds * 2 ** min(deaths - 1, 10)) if deaths else 0.0
             with contextlib.suppress(TimeoutError):

@@ -169,7 +169,8 @@ def test_a_rate_limit_is_waited_for_as_long_as_the_provider_asks(system: System,
     assert (ran.asked, ran.task.attempt) == (2, 2)
     at = {event.type: event.at for event in ran.events}
     retried, started = at["task.retrying"], at["task.started"]
-    assert retried is not None and started is not None
+    assert retried is not None
+    assert started is not None
     assert 2.0 <= (started - retried).total_seconds() < 6.0
 
 

@@ -31,6 +31,16 @@ DEAF = GOOD.replace("lambda *_: stop.set()", "signal.SIG_IGN")
 #: A child that ends at once.
 WEAK = "import os, sys; open(os.path.join(sys.argv[1], str(os.getpid())), 'w').close(); sys.exit(3)"
 
+#: The first child runs until it is killed; the second says that it cannot start, the third runs again.
+SECOND_CANNOT_START = """
+import os, sys, time
+n = len(os.listdir(sys.argv[1]))
+open(os.path.join(sys.argv[1], str(os.getpid())), "w").close()
+if n == 1:
+    sys.exit(3)
+time.sleep(60)
+"""
+
 SUPERVISE = """
 import asyncio, sys
 from ops_core.worker.supervisor import Supervisor
@@ -88,6 +98,28 @@ async def test_a_command_that_does_not_exist_is_tried_again_until_we_stop(tmp_pa
     supervisor = Supervisor([str(tmp_path / "nothing")], processes=1, stop_seconds=5, restart_seconds=0.01)
     running = asyncio.create_task(supervisor.run())
     await asyncio.sleep(0)
+    supervisor.stop()
+    assert await asyncio.wait_for(running, 10) == 0
+
+
+async def test_when_the_first_child_cannot_start_the_supervisor_gives_up_with_its_word(tmp_path: Path) -> None:
+    supervisor = Supervisor(command(WEAK, tmp_path), processes=1, stop_seconds=5, cannot_start={3: 2})
+    assert await asyncio.wait_for(supervisor.run(), 10) == 2
+    assert len(pids(tmp_path)) == 1
+
+
+async def test_a_later_child_that_cannot_start_is_started_again(tmp_path: Path) -> None:
+    supervisor = Supervisor(
+        command(SECOND_CANNOT_START, tmp_path),
+        processes=1,
+        stop_seconds=5,
+        restart_seconds=0.01,
+        cannot_start={3: 2},
+    )
+    running = asyncio.create_task(supervisor.run())
+    await wait_until(lambda: len(pids(tmp_path)) == 1)
+    os.kill(pids(tmp_path).pop(), signal.SIGKILL)
+    await wait_until(lambda: len(pids(tmp_path)) == 3)
     supervisor.stop()
     assert await asyncio.wait_for(running, 10) == 0
 
