@@ -307,7 +307,7 @@ class RunStopReason(StrEnum):
 
 class RunControl(Protocol):
     """What a runner can ask about the right to act. When a reason arises, the worker also cancels the run's asyncio
-    task (at once for `cancel` and `lost`, after the time to reach a step boundary for `drain`)."""
+    task (at once for `cancel` and `lost`, after the time to reach a step boundary for `drain`), but never twice."""
 
     @property
     def lease(self) -> Lease: ...

@@ -92,7 +92,8 @@ class AgentBuilder:
                 f"(configured: {known})"
             )
         sets: list[BaseToolManager] = [AllowedTools(self._tools, definition.tools)]
-        if definition.mcp_servers:
+        # A model that only waits calls no tool: no server is started for it.
+        if definition.mcp_servers and self._mock_delay_ms is None:
             sets.append(McpTools(self._mcp, definition.mcp_servers))
         if MCP_PROXY_TOOL in definition.tools:
             sets.append(mcp_proxy_tool(self._mcp))

@@ -17,6 +17,7 @@ from agentkit.tools.registry import ToolRegistry
 from agentkit.transcript import SystemMessage, UserMessage
 from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
 from ops_core.runner.build_agent import AgentBuilder
+from ops_core.runner.mcp_config import DEMO_SERVER
 
 DEMO = ModelChoice(provider="demo")
 
@@ -61,6 +62,14 @@ async def test_agents_of_one_model_share_its_client_also_when_built_at_once() ->
     assert len({id(agent.planner.llm) for agent in agents}) == 1
     assert isinstance(agents[0].planner.llm, DemoLlm)
     await shared.aclose()
+
+
+async def test_under_a_load_test_no_mcp_server_is_started() -> None:
+    mocked = AgentBuilder(tools=ToolRegistry([clock]), mcp_servers={"demo": DEMO_SERVER}, mock_delay_ms=0)
+    definition = AgentDefinition(name="a", model=DEMO, tools=("clock",), mcp_servers=("demo",))
+    agent = await mocked.build(definition, digest="d", journal=MemoryJournal())
+    assert [spec.name for spec in await agent.tools.specs()] == ["clock"]
+    await mocked.aclose()
 
 
 async def test_what_is_not_to_be_had_here_is_a_configuration_error() -> None:
