@@ -194,8 +194,21 @@ def upgrade() -> None:
         unique=False,
         **_where("status = 'queued'"),
     )
+    newest_first = ["namespace", sa.text("created_at DESC"), sa.text("id DESC")]
+    op.create_index("ix_tasks_newest", "tasks", newest_first, unique=False)
     op.create_index(
-        "ix_tasks_newest", "tasks", ["namespace", sa.text("created_at DESC"), sa.text("id DESC")], unique=False
+        "ix_tasks_newest_live",
+        "tasks",
+        newest_first,
+        unique=False,
+        **_where("status IN ('queued', 'running', 'scheduled', 'waiting')"),
+    )
+    op.create_index(
+        "ix_tasks_newest_unhappy",
+        "tasks",
+        newest_first,
+        unique=False,
+        **_where("status IN ('canceled', 'failed', 'rejected')"),
     )
 
     op.create_table(

@@ -17,7 +17,11 @@ from ops_core.storage.sqlite.file import PRAGMAS
 
 # A read that nobody waits for any more must not go on: it holds back the vacuum of the tables that change most. And a
 # plan made while they were nearly empty must not scan them for ever after.
-_POSTGRES_SET_UP = "SET statement_timeout = {timeout}; SET enable_seqscan = off; SET jit = off; SET timezone = 'UTC'"
+# Lists are planned for the values they are asked for.
+_POSTGRES_SET_UP = """
+SET statement_timeout = {timeout}; SET enable_seqscan = off; SET jit = off; SET timezone = 'UTC';
+SET plan_cache_mode = force_custom_plan
+"""
 
 
 class Reader:
