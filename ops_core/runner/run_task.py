@@ -50,6 +50,7 @@ class TaskRunner:
         # Jitter needs spread, not secrecy.
         self._rng = rng or random.Random()  # noqa: S311
         self._definitions: dict[str, AgentDefinition] = {}
+        self._defining = asyncio.Lock()
 
     async def run(self, task: Task, control: RunControl) -> TaskStatus:
         """Run the task until it ends, waits or must stop, and write which of these it was.
@@ -114,11 +115,17 @@ class TaskRunner:
 
     async def _definition(self, digest: str) -> AgentDefinition:
         if digest not in self._definitions:
-            found = await self._agents.get_definition(digest)
-            if found is None:
-                raise ConfigurationError(f"the agent definition {digest[:12]} is not in the database")
-            self._definitions[digest] = found
+            # A thousand runs that begin at once ask once.
+            async with self._defining:
+                if digest not in self._definitions:
+                    self._definitions[digest] = await self._found_definition(digest)
         return self._definitions[digest]
+
+    async def _found_definition(self, digest: str) -> AgentDefinition:
+        found = await self._agents.get_definition(digest)
+        if found is None:
+            raise ConfigurationError(f"the agent definition {digest[:12]} is not in the database")
+        return found
 
     def _failed(self, task: Task, error: AgentkitError, journal: TaskJournal) -> Outcome:
         told = TaskError(error.code, str(error)[:2000], error.retryable)

@@ -396,6 +396,22 @@ async def test_a_result_that_cannot_be_stored_fails_the_task() -> None:
     assert outcome.error.code == "result_unstorable"
 
 
+async def test_runs_that_begin_at_once_read_their_definition_once() -> None:
+    bench = Bench(ScriptedLlm(["done"] * 20))
+    asked: list[str] = []
+
+    class Agents(FakeAgents):
+        async def get_definition(self, digest: str) -> AgentDefinition | None:
+            asked.append(digest)
+            await asyncio.sleep(0)
+            return await super().get_definition(digest)
+
+    runner = TaskRunner(runs=bench.runs, agents=Agents(DEFINITION), builder=bench, announce=bench._announce)  # type: ignore[arg-type]  # only `build` is called
+    tasks = [claimed_task(DEFINITION) for _ in range(20)]
+    await asyncio.gather(*(runner.run(task, bench.control(task)) for task in tasks))
+    assert asked == [DEFINITION.digest]
+
+
 async def test_a_definition_that_is_gone_fails_the_task_and_says_so() -> None:
     bench = Bench(ScriptedLlm(["done"]))
     task = claimed_task(DEFINITION, agent_digest="0" * 64)
