@@ -94,6 +94,7 @@ class FakeStore:
         self.definitions: dict[str, AgentDefinition] = {}
         self.now = datetime(2026, 11, 21, 10, tzinfo=UTC)
         self.reads = 0
+        self.event_reads = 0
         self.nudges = nudges
         self._hashes: dict[UUID, str | None] = {}
 
@@ -135,6 +136,7 @@ class FakeStore:
 
     async def list_events(self, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
         await self._answer()
+        self.event_reads += 1
         return [event for event in self.log.get(task_id, []) if event.seq > after_seq][:limit]
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:

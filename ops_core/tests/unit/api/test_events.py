@@ -129,7 +129,9 @@ class TestStream:
     ) -> None:
         made = await task_id(client)
         streaming = asyncio.create_task(client.get(f"{TASKS}/{made}/events", headers=STREAM))
-        await asyncio.sleep(0.01)
+        async with asyncio.timeout(3):
+            while not store.event_reads:
+                await asyncio.sleep(0)
         store.away = True
         async with asyncio.timeout(3):
             answer = await streaming
