@@ -16,25 +16,34 @@ from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
 
 from alembic import command
-from ops_core.errors import StoreUnavailable
+from ops_core.errors import ConfigurationInvalid, StoreUnavailable
 from ops_core.storage.database_url import DatabaseUrl
+from ops_core.storage.refusals import is_lasting
+from ops_core.storage.schema import fits as fits
 from ops_core.storage.schema import metadata
-from ops_core.storage.sqlite.file import PRAGMAS
+from ops_core.storage.sqlite.file import PRAGMAS, make_folder
 
 #: Key of the advisory lock under which PostgreSQL is migrated: processes that start together take turns.
 _MIGRATION_LOCK = 0x6F70735F636F7265
 
+#: For another migration, or for whoever uses a table that is to be changed.
+_LOCK_SECONDS = 60
+
 
 def upgrade(url: str) -> str:
-    """Bring the schema to the newest version; returns it. Harmless when it is there, and when several do it at once.
+    """Bring the schema to the newest version; returns the one it has. Harmless when it is there, when several do it at
+    once, and when a newer program has brought it further already.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        ConfigurationInvalid: the URL is wrong, or the database refuses us for good.
+        StoreUnavailable: the database cannot be reached, or another process has been migrating it for too long.
     """
     with _connected(url) as connection:
         if connection.dialect.name == "postgresql":
+            connection.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_SECONDS}s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
-        command.upgrade(_config(connection), "head")
+        if not fits(_revision(connection)):
+            command.upgrade(_config(connection), "head")
         return _revision(connection) or ""
 
 
@@ -42,7 +51,7 @@ def current(url: str) -> str | None:
     """The version that the database has; None before the first upgrade.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        ConfigurationInvalid, StoreUnavailable: as in `upgrade`.
     """
     with _connected(url) as connection:
         return _revision(connection)
@@ -57,7 +66,7 @@ def differences(url: str) -> list[Any]:
     """What the models have and the database has not, or the reverse; empty when they agree.
 
     Raises:
-        StoreUnavailable: the database cannot be reached.
+        ConfigurationInvalid, StoreUnavailable: as in `upgrade`.
     """
     with _connected(url) as connection:
         return list(compare_metadata(MigrationContext.configure(connection, opts={"compare_type": True}), metadata))
@@ -87,7 +96,8 @@ def _connected(url: str) -> Iterator[Connection]:
         with engine.begin() as connection:
             yield connection
     except (DBAPIError, OSError) as error:
-        raise StoreUnavailable(f"the database cannot be reached or used: {error.__cause__ or error}") from error
+        reason = f"the database cannot be reached or used: {error.__cause__ or error}"
+        raise (ConfigurationInvalid if is_lasting(reason) else StoreUnavailable)(reason) from error
     finally:
         engine.dispose()
 
@@ -95,7 +105,7 @@ def _connected(url: str) -> Iterator[Connection]:
 def _engine(url: DatabaseUrl) -> Engine:
     if not url.is_sqlite:
         return create_engine(url.synchronous, connect_args={"connect_timeout": 10})
-    url.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(url.sqlite_path)
     engine = create_engine(url.synchronous, connect_args={"timeout": 30})
 
     @event.listens_for(engine, "connect")

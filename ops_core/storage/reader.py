@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ops_core.errors import StoreUnavailable
 from ops_core.storage.database_url import DatabaseUrl
-from ops_core.storage.sqlite.file import PRAGMAS
+from ops_core.storage.sqlite.file import PRAGMAS, make_folder
 
 # A read that nobody waits for any more must not go on: it holds back the vacuum of the tables that change most. And a
 # plan made while they were nearly empty must not scan them for ever after.
@@ -90,7 +90,7 @@ def _postgres_engine(url: DatabaseUrl, pool_size: int, timeout_seconds: float) -
 
 
 def _sqlite_engine(url: DatabaseUrl, pool_size: int) -> AsyncEngine:
-    url.sqlite_path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(url.sqlite_path)
     engine = create_async_engine(url.asynchronous, isolation_level="AUTOCOMMIT", pool_size=pool_size, max_overflow=0)
 
     @event.listens_for(engine.sync_engine, "connect")

@@ -15,6 +15,12 @@ from ops_core.storage.column_types import SearchableJson, UtcTime, VerbatimJson
 #: The migration that this code is written for; a test holds it equal to Alembic's head.
 SCHEMA_REVISION = "0001"
 
+
+def fits(revision: str | None) -> bool:
+    """Whether this code can work on a schema: its own or a newer one, since migrations expand before they contract."""
+    return revision is not None and revision >= SCHEMA_REVISION
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",

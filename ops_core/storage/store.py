@@ -8,7 +8,7 @@ import time
 
 from sqlalchemy import text
 
-from ops_core.errors import StoreUnavailable
+from ops_core.errors import ConfigurationInvalid, StoreUnavailable
 from ops_core.ports import NudgeBus, StoreHealth
 from ops_core.storage.agents import SqlAgentStore
 from ops_core.storage.blobs import Blobs
@@ -17,8 +17,9 @@ from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.housekeeping import SqlHousekeepingStore
 from ops_core.storage.nudges import LocalNudgeBus
 from ops_core.storage.reader import Reader
+from ops_core.storage.refusals import is_lasting
 from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
-from ops_core.storage.schema import SCHEMA_REVISION
+from ops_core.storage.schema import SCHEMA_REVISION, fits
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.tasks import AddBatch, Replayed, SqlTaskStore
 from ops_core.storage.writes import Backend, Inserted, TaskInsert
@@ -42,7 +43,7 @@ async def open_store(
     `write_connections` serve the writes that are not gathered; PostgreSQL gets one more for each kind that is.
 
     Raises:
-        ConfigurationInvalid: the URL is not one of a database we know.
+        ConfigurationInvalid: the URL is not one of a database we know, or the database refuses us for good.
         StoreUnavailable: it did not answer in time.
     """
     store = Store(
@@ -136,7 +137,7 @@ class Store:
         except StoreUnavailable:
             rows = []
         version = rows[0]["version_num"] if rows else None
-        if version == SCHEMA_REVISION:
+        if fits(version):
             return StoreHealth(reachable=True, migrated=True, detail=f"schema {version}")
         found = f"has schema {version}" if version else "has no schema"
         detail = f"the database {found}, this version wants {SCHEMA_REVISION}: run `ops-core db upgrade`"
@@ -170,6 +171,8 @@ async def _wait_until_reachable(store: Store, timeout_seconds: float) -> None:
     while True:
         health = await store.store_health()
         waited = time.monotonic() - began
+        if not health.reachable and is_lasting(health.detail):
+            raise ConfigurationInvalid(f"{store.url} cannot be used: {health.detail}")
         if health.reachable:
             log.debug(LogEvent.store_ready, database=str(store.url), waited_seconds=round(waited, 1))
             return

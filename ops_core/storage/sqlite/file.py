@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from ops_core.errors import ConfigurationInvalid
+
 #: WAL lets readers go on while one writes; FULL syncs each commit, so that what was answered survives a power cut.
 #: The limit is for what a burst has left of the log: after a checkpoint the file is cut back to it.
 PRAGMAS = (
@@ -15,13 +17,24 @@ PRAGMAS = (
 )
 
 
+def make_folder(path: Path) -> None:
+    """The folder of the file, which SQLite makes but for its folder.
+
+    Raises:
+        ConfigurationInvalid: it cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationInvalid(f"the folder of the SQLite file {path} cannot be made: {error.strerror}") from error
+
+
 def connect_sqlite(path: Path, *, busy_seconds: float) -> sqlite3.Connection:
     """A connection that begins transactions only when told to, and waits that long for other writers.
 
     Raises:
         sqlite3.Error: the file cannot be opened, or is no database.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     connection = sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
     try:
         for pragma in PRAGMAS:
