@@ -1,0 +1,111 @@
+"""History must not slow the present: what each operation touches, with plans made on an empty table and a long past."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import psycopg
+import pytest
+
+from ops_core.domain.outcome import Completed
+from ops_core.domain.task import TaskStatus
+from ops_core.ports import TaskQuery
+from ops_core.storage.leases import open_lease_store
+from ops_core.storage.store import Store, open_store
+from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, step, worker
+
+PAST = 50_000
+_FILL = """
+WITH past AS (
+    INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by,
+        status, attempt, epoch, seq, started_at, finished_at)
+    SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'agent', 'assistant', '', 'default', 5, '{}',
+        3, now() - interval '1 day', 'me', 'completed', 1, 2, 3, now(), now()
+    FROM generate_series(1, %s) n RETURNING id
+)
+INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
+SELECT id, 1, 1, 'task.submitted', 1, now(), '{}' FROM past
+"""
+_TOUCHED = """
+SELECT sum(seq_tup_read)::int AS scanned, sum(idx_tup_fetch)::int AS fetched FROM pg_stat_user_tables
+WHERE relname IN ('tasks', 'task_events')
+"""
+_HOT = "SELECT n_tup_upd AS updated, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = 'tasks'"
+
+
+async def ask(url: str, query: str) -> dict[str, Any]:
+    """A row of the server's statistics; the connections that did the work must have been closed."""
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        cursor = await connection.execute(query.encode())
+        row = await cursor.fetchone()
+        assert row is not None
+        assert cursor.description is not None
+        return {column.name: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
+    listed = {
+        "live": TaskQuery(namespace="default", statuses=frozenset({TaskStatus.running, TaskStatus.queued})),
+        "failed": TaskQuery(namespace="default", statuses=frozenset({TaskStatus.failed})),
+        "all": TaskQuery(namespace="default", limit=10),
+    }
+
+    async def one_life() -> None:
+        added = await store.add_task(new_task())
+        (task,) = await claim(store)
+        await store.append(lease(task), step("1/llm"))
+        await store.load_journal(task.id, round=1)
+        await store.finish(lease(task), Completed(result=1, usage=USAGE))
+        assert await store.get_task("default", added.task.id) is not None
+        await store.list_events(added.task.id, after_seq=0, limit=10)
+
+    return {
+        "a life": one_life,
+        "release": lambda: store.release_due(limit=500),
+        "take back": lambda: store.take_back_expired(limit=500, max_crashes=3),
+        "overdue": lambda: store.fail_overdue(limit=500),
+        "backlogs": store.backlogs,
+        **{f"list {name}": partial(store.list_tasks, query) for name, query in listed.items()},
+    }
+
+
+@pytest.mark.services
+async def test_no_operation_walks_the_past(postgres_url: str) -> None:
+    store = await open_store(postgres_url)
+    # Plans are made now, on an empty table, and again and again until the driver has prepared them.
+    for operation in operations(store).values():
+        for _ in range(7):
+            await operation()
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(_FILL, (PAST,))
+    await asyncio.sleep(1.1)
+    before = await ask(postgres_url, _TOUCHED)
+    for operation in operations(store).values():
+        for _ in range(7):
+            await operation()
+    await store.aclose()
+    after = await ask(postgres_url, _TOUCHED)
+    # A single walk would touch all of the past.
+    assert after["scanned"] - before["scanned"] < PAST / 10
+    assert after["fetched"] - before["fetched"] < PAST / 10
+
+
+@pytest.mark.services
+async def test_appends_and_heartbeats_touch_no_index(postgres_url: str) -> None:
+    store, leases = await open_store(postgres_url), open_lease_store(postgres_url)
+    await asyncio.gather(*(store.add_task(new_task()) for _ in range(100)))
+    held = [lease(task) for task in await claim(store, limit=100)]
+    await asyncio.sleep(1.1)
+    before = await ask(postgres_url, _HOT)
+    for n in range(20):
+        await asyncio.gather(*(store.append(one, step(f"{n}/llm")) for one in held))
+        await asyncio.to_thread(leases.renew, held, worker=worker(), lease_seconds=30)
+    leases.close()
+    await store.aclose()
+    after = await ask(postgres_url, _HOT)
+    updated, hot = after["updated"] - before["updated"], after["hot"] - before["hot"]
+    assert updated >= 4000
+    assert hot / updated > 0.95
