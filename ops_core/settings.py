@@ -22,6 +22,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ops_core.domain.task import QUEUE_NAME
 from ops_core.errors import ConfigurationInvalid, FieldProblem
 
 #: Every variable of ours begins so.
@@ -140,7 +141,7 @@ class Settings(_Layered):
     )
 
     # workers
-    queues: Annotated[tuple[str, ...], NoDecode] = Field(
+    queues: Annotated[tuple[Annotated[str, Field(pattern=QUEUE_NAME)], ...], NoDecode] = Field(
         default=("default",), min_length=1, description="Queues that workers take tasks from, separated by commas."
     )
     concurrency: int = Field(default=100, gt=0, le=10_000, description="Agents at once in each worker process.")

@@ -16,6 +16,9 @@ JsonObject: TypeAlias = dict[str, Any]
 #: Any JSON value.
 JsonValue: TypeAlias = Any
 
+#: What a queue may be called: what Dramatiq and every broker take as it is.
+QUEUE_NAME = r"^[a-z_][a-z0-9_-]{0,62}$"
+
 
 class TaskStatus(StrEnum):
     """Where a task stands."""

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ops_core.domain.task import JsonObject, JsonValue
+from ops_core.domain.task import QUEUE_NAME, JsonObject, JsonValue
 from ops_core.errors import FieldProblem
 from ops_core.services.json_shape import json_problem
 from ops_core.services.limits import TaskLimits
 
-_QUEUE = re.compile(r"[a-z_][a-z0-9_-]{0,62}")
+_QUEUE = re.compile(QUEUE_NAME)
 _LABEL_KEY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?")
 _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -12,6 +12,7 @@ from jsonschema.exceptions import SchemaError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
+from ops_core.domain.task import QUEUE_NAME
 from ops_core.errors import AgentFileInvalid, FieldProblem
 
 #: Larger files are refused unread.
@@ -64,7 +65,7 @@ class AgentFile(_Section):
     limits: LimitsSection = LimitsSection()
     input_schema: dict[str, Any] | None = None
     output_schema: dict[str, Any] | None = None
-    queue: str = Field(default="default", pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
+    queue: str = Field(default="default", pattern=QUEUE_NAME)
     max_attempts: int = Field(default=3, ge=1, le=100)
     timeout_seconds: float | None = Seconds
 
