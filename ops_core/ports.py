@@ -215,6 +215,9 @@ class HousekeepingStore(Protocol):
     async def fail_overdue(self, *, limit: int) -> int:
         """Fail scheduled, queued and waiting tasks that are past their deadline. Running ones are their worker's."""
 
+    async def forget_silent_workers(self, *, silent_seconds: float) -> int:
+        """Take workers off the list that were not heard of for so long; one that comes back is put on it again."""
+
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
 
 

@@ -18,6 +18,8 @@ _log = get_logger()
 TICK_LIMIT = 500
 #: Tasks rung for again by one tick, in each queue.
 RING_AGAIN_LIMIT = 1000
+#: A worker process that was not heard of for so long is gone; long enough to be seen on the list as silent before.
+WORKER_SILENT_SECONDS = 3600.0
 
 
 class HousekeepingLoop:
@@ -95,6 +97,7 @@ class Housekeeper:
                 ("take_back_expired", self._take_back_expired),
                 ("fail_overdue", self._fail_overdue),
                 ("ring_again", self._ring_again),
+                ("forget_workers", self._forget_workers),
             )
         )
 
@@ -125,6 +128,9 @@ class Housekeeper:
 
     async def _fail_overdue(self) -> int:
         return await self._store.fail_overdue(limit=TICK_LIMIT)
+
+    async def _forget_workers(self) -> int:
+        return await self._store.forget_silent_workers(silent_seconds=WORKER_SILENT_SECONDS)
 
     async def _ring_again(self) -> int:
         """Rings only what is missing; never as much as to skip the pause before the next look."""

@@ -56,6 +56,9 @@ class SqlHousekeepingStore:
     async def fail_overdue(self, *, limit: int) -> int:
         return len(await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue))
 
+    async def forget_silent_workers(self, *, silent_seconds: float) -> int:
+        return await self._single.run_repeatable(lambda tx: tx.forget_silent_workers(silent_seconds))
+
     async def backlogs(self) -> Sequence[QueueBacklog]:
         rows = await self._reader.rows(_BACKLOGS)
         return [QueueBacklog(row["queue"], row["claimable"], self._age(row)) for row in rows if row["claimable"]]

@@ -124,6 +124,7 @@ class Store:
         self.release_due = housekeeping.release_due
         self.take_back_expired = housekeeping.take_back_expired
         self.fail_overdue = housekeeping.fail_overdue
+        self.forget_silent_workers = housekeeping.forget_silent_workers
         self.backlogs = housekeeping.backlogs
 
     async def store_health(self) -> StoreHealth:

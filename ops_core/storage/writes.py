@@ -216,6 +216,8 @@ class Transaction(Protocol):
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         """The same in the namespace of a task; nothing when there is no such task."""
 
+    async def forget_silent_workers(self, silent_seconds: float) -> int: ...
+
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         """Keep the versions, and make them current; one that is current already keeps its time."""
 

@@ -211,6 +211,12 @@ INSERT INTO agents (namespace, name, digest, registered_at) VALUES (%s, %s, %s, 
 ON CONFLICT (namespace, name) DO UPDATE SET digest = excluded.digest, registered_at = now()
 WHERE agents.digest <> excluded.digest
 """
+# Passing over who is heard of right now.
+_FORGET_SILENT_WORKERS = """
+DELETE FROM workers WHERE worker_id IN (
+    SELECT worker_id FROM workers WHERE seen_at < now() - make_interval(secs => %s::float8) FOR UPDATE SKIP LOCKED
+)
+"""
 _FIND_ENDINGS = """
 SELECT type, seq, payload FROM task_events WHERE task_id = %s AND type IN
     ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.handed_over')
@@ -304,6 +310,9 @@ class PostgresTransaction:
 
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         await self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, task_id))
+
+    async def forget_silent_workers(self, silent_seconds: float) -> int:
+        return (await self._connection.execute(_FORGET_SILENT_WORKERS, (silent_seconds,))).rowcount
 
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         for agent in agents:

@@ -215,6 +215,10 @@ class SqliteTransaction:
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, _plain(self._now), task_id.hex))
 
+    async def forget_silent_workers(self, silent_seconds: float) -> int:
+        heard_since = _plain(self._now - timedelta(seconds=silent_seconds))
+        return self._connection.execute("DELETE FROM workers WHERE seen_at < ?", (heard_since,)).rowcount
+
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         at = _plain(self._now)
         self._connection.executemany(_PUT_VERSION, [(a.digest, a.namespace, a.definition, at) for a in agents])

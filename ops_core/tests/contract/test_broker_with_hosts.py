@@ -244,6 +244,9 @@ class Backlogs:
     async def fail_overdue(self, *, limit: int) -> int:
         return 0
 
+    async def forget_silent_workers(self, *, silent_seconds: float) -> int:
+        return 0
+
     async def backlogs(self) -> Sequence[QueueBacklog]:
         return [QueueBacklog("default", len(self.store.queued), 60.0)]
 

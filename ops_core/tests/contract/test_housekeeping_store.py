@@ -114,6 +114,17 @@ async def test_a_heartbeat_without_tasks_keeps_the_worker_on_the_list(store: Sto
     await asyncio.to_thread(leases.forget, "w1")
 
 
+async def test_workers_that_fell_silent_are_forgotten_until_they_are_heard_of_again(
+    store: Store, leases: LeaseStore
+) -> None:
+    for name in ("w1", "w2"):
+        await asyncio.to_thread(leases.renew, [], worker=worker(name), lease_seconds=30)
+    assert await store.forget_silent_workers(silent_seconds=60) == 0
+    assert await store.forget_silent_workers(silent_seconds=0) == 2
+    await asyncio.to_thread(leases.renew, [], worker=worker("w1"), lease_seconds=30)
+    assert await store.forget_silent_workers(silent_seconds=0) == 1
+
+
 async def test_tasks_past_their_deadline_fail_unless_they_run(store: Store) -> None:
     running = await submit_and_claim(store, timeout_seconds=0.2)
     queued = (await store.add_task(new_task(timeout_seconds=0.2))).task

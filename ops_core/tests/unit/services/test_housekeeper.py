@@ -36,6 +36,10 @@ class FakeHousekeepingStore:
         self._ask()
         return self.overdue
 
+    async def forget_silent_workers(self, *, silent_seconds: float) -> int:
+        self._ask()
+        return 0
+
     async def backlogs(self) -> Sequence[QueueBacklog]:
         self._ask()
         return self.backlog
