@@ -141,8 +141,8 @@ class Settings(_Layered):
     )
 
     # workers
-    queues: Annotated[tuple[Annotated[str, Field(pattern=QUEUE_NAME)], ...], NoDecode] = Field(
-        default=("default",), min_length=1, description="Queues that workers take tasks from, separated by commas."
+    queues: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=("default",), description="Queues that workers take tasks from, separated by commas."
     )
     concurrency: int = Field(default=100, gt=0, le=10_000, description="Agents at once in each worker process.")
     processes: int = Field(default=1, gt=0, le=256, description="Worker processes.")
@@ -177,6 +177,15 @@ class Settings(_Layered):
         if url == "memory://" or re.match(r"amqps?://.", url):
             return url
         raise ValueError("must be memory:// or amqp://user:password@host/vhost")
+
+    @field_validator("queues")
+    @classmethod
+    def _known_queues(cls, queues: tuple[str, ...]) -> tuple[str, ...]:
+        if not queues or not all(re.fullmatch(QUEUE_NAME, queue) for queue in queues):
+            raise ValueError(
+                "must be one or more names of 1 to 63 lower-case letters, digits, `_` or `-`, not a digit first"
+            )
+        return queues
 
     @field_validator("queues", mode="before")
     @classmethod
