@@ -39,15 +39,19 @@ def worker_of(system: System, task_id: UUID) -> tuple[Process, int]:
     return next(p for p in system.processes if p.name.startswith("worker") and pid in p.family()), pid
 
 
-def submit_and_stop_the_worker(system: System, effect_server: EffectServer) -> tuple[UUID, Process, int]:
+def recorded(system: System, task_id: UUID) -> int:
+    with system.client() as client:
+        return sum(event.type == "tool.completed" for event in client.tasks.past_events(task_id))
+
+
+def submit_and_stop_the_worker(system: System) -> tuple[UUID, Process, int]:
     """SIGSTOP just after a charge was recorded, so that what the worker waits for is the model's next answer."""
     with system.client() as client:
         task_id = client.tasks.submit(AGENT, "Charge for each step").id
-        recorded = lambda: sum(e.type == "tool.completed" for e in client.tasks.past_events(task_id))  # noqa: E731
-        until(lambda: recorded() >= 3, what="three charges are recorded")
-        worker, pid = worker_of(system, task_id)
-        before = recorded()
-        until(lambda: recorded() > before, what="one more charge is recorded")
+    until(lambda: recorded(system, task_id) >= 3, what="three charges are recorded")
+    worker, pid = worker_of(system, task_id)
+    before = recorded(system, task_id)
+    until(lambda: recorded(system, task_id) > before, what="one more charge is recorded")
     os.kill(pid, signal.SIGSTOP)
     return task_id, worker, pid
 
@@ -55,7 +59,7 @@ def submit_and_stop_the_worker(system: System, effect_server: EffectServer) -> t
 def test_a_worker_that_wakes_up_after_its_lease_does_nothing_more(
     system: System, model_server: ModelServer, effect_server: EffectServer
 ) -> None:
-    task_id, worker, pid = submit_and_stop_the_worker(system, effect_server)
+    task_id, worker, pid = submit_and_stop_the_worker(system)
     with system.client() as client:
         task = client.tasks.wait(task_id, timeout_seconds=60)
     assert (task.status, task.crashes) == ("completed", 1)
@@ -75,11 +79,9 @@ def test_a_worker_that_wakes_up_after_its_lease_does_nothing_more(
     assert events.count("tool.completed") == STEPS
 
 
-def test_a_worker_that_wakes_up_in_time_goes_on(
-    system: System, model_server: ModelServer, effect_server: EffectServer
-) -> None:
+def test_a_worker_that_wakes_up_in_time_goes_on(system: System, effect_server: EffectServer) -> None:
     """The control: what the test above does not see after the waking, it would have seen."""
-    task_id, _, pid = submit_and_stop_the_worker(system, effect_server)
+    task_id, _, pid = submit_and_stop_the_worker(system)
     effects = effect_server.keys_of(task_id)
     os.kill(pid, signal.SIGCONT)
     with system.client() as client:
