@@ -44,7 +44,7 @@ def tell_refusal(error: CommandRefused) -> ExitCode:
 
 def tell_client_error(error: ClientError) -> ExitCode:
     """Say what the server answered, or that it did not; returns the exit code for it."""
-    from ops_core.client import RequestRefused, ServerUnreachable, WaitTimedOut
+    from ops_core.client import RequestRefused, RequestUnsendable, ServerUnreachable, WaitTimedOut
 
     match error:
         case RequestRefused():
@@ -57,6 +57,9 @@ def tell_client_error(error: ClientError) -> ExitCode:
                 say(f"request id: {error.request_id}", style="dim")
                 return ExitCode.unreachable
             return ExitCode.failed if error.status == 409 else ExitCode.usage
+        case RequestUnsendable():
+            tell(error.detail, advice="text in UTF-8")
+            return ExitCode.usage
         case ServerUnreachable():
             tell(error.detail, advice="start one with `ops-core up`, or name it with --url or OPS_CORE_URL")
         case WaitTimedOut():

@@ -37,7 +37,7 @@ def goal_or_input(argument: str | None, file: str | None) -> tuple[str | None, J
             "give either a goal (or a JSON object) or --input FILE",
             advice="ops-core task run assistant 'What is 17 * 23?'",
         )
-    text = argument if argument is not None else _read(file or "-")
+    text = argument if argument is not None else read_text(file or "-")
     if not text.lstrip().startswith("{"):
         return text.strip(), None
     try:
@@ -49,15 +49,20 @@ def goal_or_input(argument: str | None, file: str | None) -> tuple[str | None, J
     return None, value
 
 
-def _read(file: str) -> str:
+def read_text(file: str, *, max_bytes: int = _MAX_INPUT_BYTES) -> str:
+    """What the file holds; `-` is stdin.
+
+    Raises:
+        CommandRefused: it cannot be read, is too large or not UTF-8.
+    """
     try:
         if file == "-":
-            raw = sys.stdin.buffer.read(_MAX_INPUT_BYTES + 1)
+            raw = sys.stdin.buffer.read(max_bytes + 1)
         else:
             with Path(file).open("rb") as stream:
-                raw = stream.read(_MAX_INPUT_BYTES + 1)
-        if len(raw) > _MAX_INPUT_BYTES:
-            raise CommandRefused(f"{file} is over {_MAX_INPUT_BYTES:,} bytes", advice="a smaller input")
+                raw = stream.read(max_bytes + 1)
+        if len(raw) > max_bytes:
+            raise CommandRefused(f"{file} is over {max_bytes:,} bytes", advice="a smaller file")
         return raw.decode()
     except OSError as error:
         raise CommandRefused(f"{file} cannot be read: {error.strerror}", advice="check the path") from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from ops_core.cli.batch import submit_batch
 from ops_core.cli.context import connect
 from ops_core.cli.event_lines import event_line
 from ops_core.cli.exit_codes import exit_code_of
@@ -86,6 +87,9 @@ def submit(
             say(f"{task.status}; follow it with: ops-core task watch {task.id}", style="dim")
     else:
         _write_task(task, output, quiet)
+
+
+app.command("submit-batch")(submit_batch)
 
 
 @app.command()

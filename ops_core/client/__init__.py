@@ -6,6 +6,7 @@ from ops_core.client.errors import (
     AnswerNotUnderstood,
     ClientError,
     RequestRefused,
+    RequestUnsendable,
     ServerUnreachable,
     WaitTimedOut,
 )
@@ -17,6 +18,7 @@ __all__ = [
     "ClientError",
     "Event",
     "RequestRefused",
+    "RequestUnsendable",
     "ServerUnreachable",
     "Task",
     "WaitTimedOut",

@@ -25,4 +25,4 @@ class Agents:
         """Raises:
         RequestRefused: agent_not_found.
         """
-        return parsed(Agent, self._connection.get(f"{_PATH}/{quote(name, safe='')}"))
+        return parsed(Agent, self._connection.get(f"{_PATH}/{quote(name, safe='', errors='replace')}"))

@@ -13,7 +13,13 @@ from typing import Any, Final
 import httpx2
 
 from ops_core import __version__
-from ops_core.client.errors import AnswerNotUnderstood, ClientError, RequestRefused, ServerUnreachable
+from ops_core.client.errors import (
+    AnswerNotUnderstood,
+    ClientError,
+    RequestRefused,
+    RequestUnsendable,
+    ServerUnreachable,
+)
 from ops_core.domain.task import JsonObject
 
 #: Tries of one request, the first included.
@@ -133,15 +139,14 @@ class Connection:
         accept: frozenset[int] = frozenset(),
     ) -> httpx2.Response:
         """The answer, if it is a success or one of the status codes to accept."""
+        timeout = httpx2.Timeout(self.timeout_seconds, read=timeout_seconds or self.timeout_seconds)
+        try:
+            request = self._http.build_request(method, path, params=params, json=body, headers=headers, timeout=timeout)
+        except (ValueError, TypeError, RecursionError) as error:
+            # UnicodeEncodeError is a ValueError: bytes of a command line that were no UTF-8, or half a surrogate pair.
+            raise RequestUnsendable(f"the request cannot be written as JSON in UTF-8: {error}") from error
         with self._translated():
-            response = self._http.request(
-                method,
-                path,
-                params=params,
-                json=body,
-                headers=headers,
-                timeout=httpx2.Timeout(self.timeout_seconds, read=timeout_seconds or self.timeout_seconds),
-            )
+            response = self._http.send(request)
         if response.status_code >= 300 and response.status_code not in accept:
             raise _refusal(response)
         return response

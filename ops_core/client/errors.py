@@ -2,6 +2,7 @@
 
 ClientError
 ├── RequestRefused         the server answered with a problem; `code` is stable, `detail` says what to do
+├── RequestUnsendable      it holds what cannot be sent: text that is not Unicode, or a value that JSON lacks
 ├── ServerUnreachable      no answer: no connection, or it broke, or it took too long
 ├── AnswerNotUnderstood    something answered, and it does not speak our API
 └── WaitTimedOut           the task goes on; the caller's time is over
@@ -60,6 +61,10 @@ class RequestRefused(ClientError):
             ],
             request_id=body.get("request_id"),
         )
+
+
+class RequestUnsendable(ClientError):
+    """What was to be sent cannot be written as JSON."""
 
 
 class ServerUnreachable(ClientError):

@@ -63,6 +63,19 @@ class Tasks:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return parsed(Task, self._connection.post_repeatable(_PATH, body, headers=headers))
 
+    def submit_batch(self, tasks: Sequence[JsonObject], *, idempotency_key: str | None = None) -> Sequence[Task]:
+        """Submit several tasks with one request: each as `submit` would send it, such as `{"agent": …, "goal": …}`.
+
+        All are checked before the first is added. Without a key of its own each gets one from this request's, so that
+        trying again adds none twice. `Client.info()` tells how many and how much one request may hold.
+
+        Raises:
+            RequestRefused: with pointers that begin with /tasks/<index>. ServerUnreachable, AnswerNotUnderstood.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        body = self._connection.post_repeatable(f"{_PATH}/batch", {"tasks": [*tasks]}, headers=headers)
+        return [parsed(Task, item) for item in items_of(body)]
+
     def get(self, task_id: UUID) -> Task:
         """Raises:
         RequestRefused: task_not_found.

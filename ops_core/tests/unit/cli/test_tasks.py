@@ -296,3 +296,19 @@ def test_ctrl_c_leaves_the_task_and_says_how_to_see_it_again(terminal: Terminal)
 def test_a_problem_that_the_detail_tells_is_not_told_twice(terminal: Terminal) -> None:
     answer = problem(422, "invalid_input", "`goal` is empty.", errors=[{"pointer": "/goal", "detail": "is empty"}])
     assert terminal.type("task", "submit", "x", "add", server=FakeServer(answer)).err.count("is empty") == 1
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("submit", "assistant", "bytes \udcff of no encoding"),
+        ("run", "assistant", '{"goal": "half \\ud800"}'),
+        ("submit", "assistant", "2 + 2", "--idempotency-key", "\udcff"),
+        ("list", "--agent", "\udcff"),
+    ],
+)
+def test_what_is_no_text_is_refused_in_a_line(terminal: Terminal, command: tuple[str, ...]) -> None:
+    server = FakeServer(ok(task_json()))
+    told = terminal.type("task", *command, server=server)
+    assert (told.code, server.requests) == (2, [])
+    assert "cannot be written as JSON in UTF-8" in told.err

@@ -72,3 +72,13 @@ def test_fields_of_a_newer_server_are_kept() -> None:
     body = task_json(cost_usd=0.25)
     task = FakeServer(httpx2.Response(200, json=body)).client().tasks.get(UUID(TASK_ID))
     assert task.as_json() == body
+
+
+def test_a_batch_is_one_request_that_may_be_sent_again() -> None:
+    answer = httpx2.Response(201, json={"data": [task_json()] * 2, "replayed": []})
+    server = FakeServer(httpx2.ConnectError("gone"), answer)
+    tasks = [{"agent": "assistant", "goal": "a"}, {"agent": "assistant", "goal": "b"}]
+    assert len(server.client().tasks.submit_batch(tasks)) == 2
+    first, second = server.requests
+    assert json.loads(second.content) == {"tasks": tasks}
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
