@@ -132,7 +132,8 @@ class Store:
         try:
             await self._reader.rows(text("SELECT 1"))
         except StoreUnavailable as error:
-            return StoreHealth(reachable=False, migrated=False, detail=error.detail)
+            # libpq speaks in several lines; this becomes one line of a log or a terminal.
+            return StoreHealth(reachable=False, migrated=False, detail=" ".join(error.detail.split()))
         try:
             rows = await self._reader.rows(text("SELECT version_num FROM alembic_version"))
         except StoreUnavailable:

@@ -86,8 +86,7 @@ def test_a_worker_told_to_stop_hands_its_task_over_and_no_step_is_repeated(
     assert model_server.calls(MODEL) - calls == STEPS + 1
 
 
-def test_without_a_housekeeper_or_a_second_worker_a_handed_over_task_is_still_kept(system: System) -> None:
-    """A drained task is queued in SQL, not in anybody's memory: the next worker takes it, whenever that starts."""
+def test_a_task_handed_over_to_nobody_waits_for_the_next_worker(system: System) -> None:
     first = started(system, "worker-1a")
     task_id = submitted(system, "charger-2-1500", "Charge for each step")
     with system.client() as client:
