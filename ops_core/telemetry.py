@@ -42,6 +42,7 @@ class LogEvent(StrEnum):
     worker_drained = "worker.drained"
     child_started = "child.started"
     child_died = "child.died"
+    orphans_killed = "orphans.killed"
     housekeeper_tick_failed = "housekeeper.tick_failed"
     housekeeper_took_back = "housekeeper.took_back"
     housekeeper_rang = "housekeeper.rang"

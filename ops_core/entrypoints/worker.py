@@ -35,6 +35,7 @@ def start(
 ) -> None:
     """Run agents until told to stop; a process that dies is started again, the others go on."""
     from ops_core.settings import export_flags
+    from ops_core.worker.orphans import Orphans
     from ops_core.worker.supervisor import Supervisor
 
     flags = {"concurrency": concurrency, "processes": processes, "queues": tuple(queue) if queue else None}
@@ -46,6 +47,7 @@ def start(
         processes=settings.processes,
         stop_seconds=settings.drain_seconds + STOP_GRACE_SECONDS,
         cannot_start={ExitCode.usage: ExitCode.usage, NOT_IN_TIME: ExitCode.failed},
+        orphans=Orphans(),
     )
     raise typer.Exit(asyncio.run(supervisor.run()))
 

@@ -13,6 +13,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
 from ops_core.telemetry import LogEvent, get_logger
+from ops_core.worker.orphans import Orphans
 
 _log = get_logger()
 
@@ -31,7 +32,7 @@ class Supervisor:
 
     `cannot_start` has the exit statuses by which a child says that it cannot start here, and what the supervisor's own
     becomes: when the first child in a slot says so, nobody starts it again. A later one is tried again, since it did
-    start here before.
+    start here before. With `orphans`, what a dead child leaves behind is ended too.
     """
 
     def __init__(
@@ -42,12 +43,17 @@ class Supervisor:
         stop_seconds: float,
         restart_seconds: float = _RESTART_SECONDS,
         cannot_start: Mapping[int, int] | None = None,
+        orphans: Orphans | None = None,
     ) -> None:
         self._command = tuple(command)
         self._processes = processes
         self._stop_seconds = stop_seconds
         self._restart_seconds = restart_seconds
         self._cannot_start = dict(cannot_start or {})
+        self._orphans = orphans
+        self._alive: set[int] = set()
+        #: Held while a child is started, and while orphans are told from children.
+        self._counting = asyncio.Lock()
         self._given_up: int | None = None
         self._stopping = asyncio.Event()
         self._killing = asyncio.Event()
@@ -84,6 +90,7 @@ class Supervisor:
                 if not died:
                     return await self._end(slot, child)
                 _log.error(LogEvent.child_died, slot=slot, pid=child.pid, status=child.returncode)
+                await self._bury(child)
                 if first and child.returncode in self._cannot_start:
                     self._given_up = self._cannot_start[child.returncode]
                     self._stopping.set()
@@ -97,12 +104,14 @@ class Supervisor:
 
     async def _start(self, slot: int) -> asyncio.subprocess.Process | None:
         try:
-            child = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                # Ctrl-C on the terminal is for the supervisor, who tells the children.
-                start_new_session=True,
-            )
+            async with self._counting:
+                child = await asyncio.create_subprocess_exec(
+                    *self._command,
+                    stdin=asyncio.subprocess.PIPE,
+                    # Ctrl-C on the terminal is for the supervisor, who tells the children.
+                    start_new_session=True,
+                )
+                self._alive.add(child.pid)
         except OSError as error:
             _log.error(LogEvent.child_died, slot=slot, reason=str(error))
             return None
@@ -112,15 +121,25 @@ class Supervisor:
     async def _end(self, slot: int, child: asyncio.subprocess.Process) -> bool:
         with contextlib.suppress(ProcessLookupError):
             child.terminate()
+        ended = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._stop_seconds):
-                if await self._first_of(child.wait(), self._killing.wait()):
-                    return True
+                ended = await self._first_of(child.wait(), self._killing.wait())
+        if ended:
+            await self._bury(child)
+            return True
         _log.error(LogEvent.child_died, slot=slot, pid=child.pid, reason="did not stop in time and was killed")
         with contextlib.suppress(ProcessLookupError):
             child.kill()
         await child.wait()
+        await self._bury(child)
         return False
+
+    async def _bury(self, child: asyncio.subprocess.Process) -> None:
+        async with self._counting:
+            self._alive.discard(child.pid)
+            if self._orphans is not None:
+                await self._orphans.end(self._alive)
 
     async def _first_of(self, wanted: Coroutine[Any, Any, object], other: Coroutine[Any, Any, object]) -> bool:
         """Wait for either; True when `wanted` is done."""

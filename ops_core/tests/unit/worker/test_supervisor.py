@@ -41,11 +41,27 @@ if n == 1:
 time.sleep(60)
 """
 
+#: What ignores that its input closes, as MCP servers may.
+STAYS = """
+import os, sys, time
+open(os.path.join(sys.argv[1], f"left-{os.getppid()}-{os.getpid()}"), "w").close()
+while True:
+    time.sleep(1)
+"""
+#: A child that starts one, in a session of its own.
+PARENT = f"""
+import subprocess, sys
+command = [sys.executable, "-c", {STAYS!r}, sys.argv[1]]
+subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
+{GOOD}"""
+
 SUPERVISE = """
 import asyncio, sys
+from ops_core.worker.orphans import Orphans
 from ops_core.worker.supervisor import Supervisor
 command = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
-sys.exit(asyncio.run(Supervisor(command, processes=2, stop_seconds=5).run()))
+orphans = Orphans() if sys.argv[3] == "adopt" else None
+sys.exit(asyncio.run(Supervisor(command, processes=2, stop_seconds=5, orphans=orphans).run()))
 """
 
 
@@ -53,13 +69,18 @@ def command(script: str, folder: Path) -> list[str]:
     return [sys.executable, "-c", script, str(folder)]
 
 
-def supervise(folder: Path) -> subprocess.Popen[bytes]:
-    """A supervisor of two good children in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", SUPERVISE, str(folder), GOOD])
+def supervise(folder: Path, child: str = GOOD, *, adopt: bool = True) -> subprocess.Popen[bytes]:
+    """A supervisor of two children in a process of its own."""
+    return subprocess.Popen([sys.executable, "-c", SUPERVISE, str(folder), child, "adopt" if adopt else "leave"])
 
 
 def pids(folder: Path) -> set[int]:
-    return {int(path.name) for path in folder.iterdir()}
+    return {int(path.name) for path in folder.iterdir() if path.name.isdigit()}
+
+
+def left_by(folder: Path) -> dict[int, int]:
+    """By the pid of a child, that of the process it has started."""
+    return {int(path.name.split("-")[1]): int(path.name.split("-")[2]) for path in folder.glob("left-*")}
 
 
 def is_alive(pid: int) -> bool:
@@ -160,3 +181,39 @@ async def test_no_child_outlives_a_supervisor_that_was_killed(tmp_path: Path) ->
     process.kill()
     process.wait()
     await wait_until(lambda: not any(is_alive(pid) for pid in pids(tmp_path)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process adopt orphans")
+async def test_what_a_killed_child_had_started_is_ended_and_its_neighbours_is_not(tmp_path: Path) -> None:
+    process = supervise(tmp_path, PARENT)
+    try:
+        await wait_until(lambda: len(pids(tmp_path)) == len(left_by(tmp_path)) == 2)
+        victim, neighbour = sorted(left_by(tmp_path))
+        os.kill(victim, signal.SIGKILL)
+        await wait_until(lambda: not is_alive(left_by(tmp_path)[victim]))
+        await wait_until(lambda: len(pids(tmp_path)) == 3)
+        assert is_alive(neighbour)
+        assert is_alive(left_by(tmp_path)[neighbour])
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 15) == 0
+        assert not [pid for pid in left_by(tmp_path).values() if is_alive(pid)]
+    finally:
+        process.kill()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+async def test_without_adoption_it_would_stay(tmp_path: Path) -> None:
+    """The control of the test above."""
+    process = supervise(tmp_path, PARENT, adopt=False)
+    try:
+        await wait_until(lambda: len(pids(tmp_path)) == len(left_by(tmp_path)) == 2)
+        victim = min(left_by(tmp_path))
+        os.kill(victim, signal.SIGKILL)
+        await wait_until(lambda: len(pids(tmp_path)) == 3)
+        assert is_alive(left_by(tmp_path)[victim])
+        process.terminate()
+        await asyncio.to_thread(process.wait, 15)
+    finally:
+        process.kill()
+        for pid in left_by(tmp_path).values():
+            os.kill(pid, signal.SIGKILL)
