@@ -41,7 +41,12 @@ def make_app(
         telemetry={"operation_spans": False},
         middleware=[
             Middleware(RequestScope),
-            Middleware(Gate, api_key=config.api_key, allowed_hosts=config.allowed_hosts),
+            Middleware(
+                Gate,
+                api_key=config.api_key,
+                allowed_hosts=config.allowed_hosts,
+                max_requests=config.max_requests,
+            ),
         ],
     )
     app.state.services, app.state.config, app.state.draining = services, config, Draining()

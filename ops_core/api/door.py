@@ -41,6 +41,8 @@ class ApiConfig:
     #: Queue whose tickets `/readyz` asks for to see whether the broker is there.
     probed_queue: str = "default"
     ping_seconds: float = 15.0
+    #: Operations in progress at once, streams and waits included; more are told to come back.
+    max_requests: int = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hmac
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -10,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ops_core.api.errors import problem_response
 from ops_core.domain.caller import Caller
-from ops_core.errors import OpsCoreError, PermissionDenied, Unauthenticated
+from ops_core.errors import OpsCoreError, PermissionDenied, Unavailable
+from ops_core.wire.request_head import KeyCheck
 
 #: Names under which a loopback address is reached by right. Another name in `Host` means DNS rebinding.
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -20,45 +20,52 @@ _OPEN_PREFIX = "/errors/"
 
 
 class Gate:
-    """Sets the caller of a request, or answers 401 or 403.
+    """Sets the caller of a request, or answers 401, 403 or 503.
 
     `api_key`: every operation wants it; probes and documentation stay open.
     `allowed_hosts`: when given, `Host` and `Origin` must name one of them, so that no web page the user happens to
     visit can drive a server that asks for no key.
+    `max_requests`: so many operations at once, streams and waits included; more are told to come back.
     """
 
-    def __init__(self, app: ASGIApp, *, api_key: str | None, allowed_hosts: frozenset[str] | None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, api_key: str | None, allowed_hosts: frozenset[str] | None, max_requests: int
+    ) -> None:
         self._app = app
-        self._api_key = None if api_key is None else api_key.encode()
+        self._key_check = KeyCheck(api_key)
         self._allowed_hosts = allowed_hosts
+        self._max_requests = max_requests
+        self._requests = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            state = scope["state"]
-            error = self._refusal(scope, Headers(scope=scope))
-            if error is not None:
-                state["error_code"] = error.code
-                answer = problem_response(error, path=scope["path"], request_id=state["request_id"])
-                await answer(scope, receive, send)
-                return
-            state["caller"] = Caller() if self._api_key is None else Caller(subject="api-key")
-        await self._app(scope, receive, send)
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        state = scope["state"]
+        self._requests += 1
+        try:
+            state["caller"] = self._admitted(scope["path"], Headers(scope=scope))
+        except OpsCoreError as error:
+            state["error_code"] = error.code
+            answer = problem_response(error, path=scope["path"], request_id=state["request_id"])
+            await answer(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+        finally:
+            self._requests -= 1
 
-    def _refusal(self, scope: Scope, headers: Headers) -> OpsCoreError | None:
-        path = scope["path"]
+    def _admitted(self, path: str, headers: Headers) -> Caller:
         if self._allowed_hosts is not None and not self._is_ours(headers):
-            return PermissionDenied(
+            raise PermissionDenied(
                 "This server has no API key and therefore answers to localhost only. "
                 "Call it as localhost or 127.0.0.1, or set OPS_CORE_API_KEY."
             )
-        if self._api_key is None or path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
-            return None
-        given = _given_key(headers)
-        if given is None:
-            return Unauthenticated("Send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
-        if not hmac.compare_digest(given, self._api_key):
-            return Unauthenticated("The API key is not the one this server was started with (OPS_CORE_API_KEY).")
-        return None
+        if path in _OPEN_PATHS or path.startswith(_OPEN_PREFIX):
+            return Caller()
+        caller = self._key_check.caller(headers.get)
+        if self._requests > self._max_requests:
+            raise Unavailable(f"More than {self._max_requests} requests at once: try again in a moment.")
+        return caller
 
     def _is_ours(self, headers: Headers) -> bool:
         assert self._allowed_hosts is not None
@@ -66,14 +73,6 @@ class Gate:
             return False
         origin = headers.get("origin")
         return origin is None or _host_name(origin) in self._allowed_hosts
-
-
-def _given_key(headers: Headers) -> bytes | None:
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip().encode("latin-1")
-    key = headers.get("x-api-key")
-    return key.encode("latin-1") if key else None
 
 
 def _host_name(url: str) -> str | None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 import time
-from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -14,10 +11,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ops_core.api.errors import problem_response
 from ops_core.errors import OpsCoreError
-from ops_core.services.submission import is_traceparent
 from ops_core.telemetry import LogEvent, get_logger
-
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+from ops_core.wire.request_head import request_ids
 
 
 class RequestScope:
@@ -31,10 +26,9 @@ class RequestScope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        request_id, traceparent = _request_id(headers), _traceparent(headers)
-        scope.setdefault("state", {}).update(request_id=request_id, traceparent=traceparent)
-        with structlog.contextvars.bound_contextvars(request_id=request_id, trace_id=traceparent.split("-")[1]):
+        ids = request_ids(Headers(scope=scope).get)
+        scope.setdefault("state", {}).update(request_id=ids.request_id, traceparent=ids.traceparent)
+        with structlog.contextvars.bound_contextvars(request_id=ids.request_id, trace_id=ids.trace_id):
             await self._serve(scope, receive, send)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,14 +68,3 @@ class RequestScope:
                 error_code=state.get("error_code"),
                 milliseconds=round((time.perf_counter() - started_at) * 1_000, 1),
             )
-
-
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else uuid4().hex
-
-
-def _traceparent(headers: Headers) -> str:
-    """The client's trace context, or the root of a new trace. A malformed one is as good as none (W3C)."""
-    given = headers.get("traceparent", "").strip()
-    return given if is_traceparent(given) else f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"

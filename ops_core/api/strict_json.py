@@ -51,6 +51,7 @@ class _StrictRequest(Request):
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
             _check_content_type(self.headers.get("content-type", ""))
+            _check_encoding(self.headers.get("content-encoding", ""))
             self._json = parse_json(await self.body(), max_depth=self.app.state.config.limits.max_json_depth)
         return self._json
 
@@ -63,6 +64,12 @@ def _check_content_type(given: str) -> None:
     )
     if not is_json or charset not in ("utf-8", "utf8"):
         raise UnsupportedContentType(f"Send `Content-Type: application/json` in UTF-8, not {given[:100]!r}.")
+
+
+def _check_encoding(given: str) -> None:
+    # A small body could unfold into one that fills the memory.
+    if given.strip().lower() not in ("", "identity"):
+        raise UnsupportedContentType(f"Send the body as it is, without `Content-Encoding: {given[:50]}`.")
 
 
 def parse_json(body: bytes, *, max_depth: int) -> Any:

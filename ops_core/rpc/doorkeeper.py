@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -13,14 +13,16 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ops_core.errors import MalformedRequest, OpsCoreError, Unavailable
-from ops_core.rpc.authentication import ApiKeyAuthentication, Metadata
-from ops_core.rpc.call import REQUEST_ID_KEY, Call, CallIds, ServicerContext
+from ops_core.rpc.call import Call, ServicerContext
 from ops_core.rpc.drain import Drain, ServerStopping
 from ops_core.rpc.errors import DETAILS_KEY, status_code_of, status_details, status_message
 from ops_core.telemetry import LogEvent, get_logger
+from ops_core.wire.request_head import REQUEST_ID, KeyCheck, RequestIds, request_ids
 
 #: A `grpc.RpcMethodHandler`; its stubs know the synchronous server's methods only.
 Handler: TypeAlias = Any
+#: What came with the call; of a name given twice the first.
+Metadata: TypeAlias = Mapping[str, str]
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Handler]]
 
 #: Probes have no key, and must get an answer from a server that is full.
@@ -34,8 +36,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
     Methods of our services get a `Call` in place of grpc's context, and may raise any error of ops_core's tree.
     """
 
-    def __init__(self, *, authentication: ApiKeyAuthentication, drain: Drain, max_calls: int) -> None:
-        self._authentication = authentication
+    def __init__(self, *, key_check: KeyCheck, drain: Drain, max_calls: int) -> None:
+        self._key_check = key_check
         self._drain = drain
         self._max_calls = max_calls
         self._calls = 0
@@ -46,7 +48,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
         # Without a handler grpc answers UNIMPLEMENTED.
         if handler is None or details.method.startswith(_OPEN_SERVICE):
             return handler
-        metadata: Metadata = tuple(details.invocation_metadata)
+        given = reversed([(name, value) for name, value in details.invocation_metadata if isinstance(value, str)])
+        metadata: Metadata = dict(given)
         if not details.method.startswith(_OUR_SERVICES):
             return self._foreign_stream(handler, details.method, metadata)
         if handler.response_streaming:
@@ -84,8 +87,8 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
     @asynccontextmanager
     async def _served(self, method: str, metadata: Metadata, context: ServicerContext) -> AsyncIterator[Call]:
         """Let the call in, turn what it raises into a status, and log how it ended."""
-        ids, started_at = CallIds.from_metadata(metadata), time.perf_counter()
-        context.set_trailing_metadata(((REQUEST_ID_KEY, ids.request_id),))
+        ids, started_at = request_ids(metadata.get), time.perf_counter()
+        context.set_trailing_metadata(((REQUEST_ID, ids.request_id),))
         # grpc tells a client that has gone, or whose deadline has passed, what this stands for until it is changed.
         code, error_code = grpc.StatusCode.CANCELLED, None
         self._calls += 1
@@ -108,13 +111,13 @@ class Doorkeeper(grpc.aio.ServerInterceptor):
                     milliseconds=round((time.perf_counter() - started_at) * 1_000, 1),
                 )
 
-    def _admitted(self, metadata: Metadata, ids: CallIds, context: ServicerContext) -> Call:
+    def _admitted(self, metadata: Metadata, ids: RequestIds, context: ServicerContext) -> Call:
         if self._calls > self._max_calls:
             raise Unavailable(f"More than {self._max_calls} calls at once: try again in a moment.")
-        caller = self._authentication.caller(metadata)
+        caller = self._key_check.caller(metadata.get)
         return Call(caller=caller, traceparent=ids.traceparent, context=context)
 
-    def _our_error(self, caught: Exception, method: str, ids: CallIds) -> OpsCoreError:
+    def _our_error(self, caught: Exception, method: str, ids: RequestIds) -> OpsCoreError:
         match caught:
             case ServerStopping():
                 return Unavailable("The server is stopping: call again, with `after_seq` set to the last seq you have.")
@@ -141,10 +144,10 @@ def _parsed(handler: Handler, data: bytes) -> Any:
         ) from error
 
 
-async def _abort(context: ServicerContext, error: OpsCoreError, ids: CallIds) -> None:
+async def _abort(context: ServicerContext, error: OpsCoreError, ids: RequestIds) -> None:
     details = status_details(error, request_id=ids.request_id)
     await context.abort(
         status_code_of(error),
         status_message(error),
-        trailing_metadata=((REQUEST_ID_KEY, ids.request_id), (DETAILS_KEY, details)),
+        trailing_metadata=((REQUEST_ID, ids.request_id), (DETAILS_KEY, details)),
     )

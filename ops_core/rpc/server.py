@@ -11,7 +11,6 @@ from grpc_reflection.v1alpha import reflection
 from ops_core.errors import ConfigurationInvalid
 from ops_core.ports import HealthProbe
 from ops_core.rpc.agents import AgentServicer
-from ops_core.rpc.authentication import ApiKeyAuthentication
 from ops_core.rpc.doorkeeper import Doorkeeper
 from ops_core.rpc.drain import Drain
 from ops_core.rpc.health import HealthLoop
@@ -29,6 +28,7 @@ from ops_core.wire.pb.v1 import (
     tasks_pb2,
     tasks_pb2_grpc,
 )
+from ops_core.wire.request_head import KeyCheck
 
 SERVICE_NAMES = tuple(
     service.full_name
@@ -104,7 +104,7 @@ def make_server(
 ) -> RpcServer:
     """A server with all services, not yet started. Must be called within the running loop."""
     drain = Drain()
-    doorkeeper = Doorkeeper(authentication=ApiKeyAuthentication(api_key), drain=drain, max_calls=max_calls)
+    doorkeeper = Doorkeeper(key_check=KeyCheck(api_key), drain=drain, max_calls=max_calls)
     # Larger messages are refused by grpc itself, unread, with RESOURCE_EXHAUSTED.
     options = [*_OPTIONS, ("grpc.max_receive_message_length", max_body_bytes)]
     server = grpc.aio.server(interceptors=[doorkeeper], options=options)

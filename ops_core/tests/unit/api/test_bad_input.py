@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -113,6 +114,13 @@ async def test_a_wrong_content_type(client: httpx2.AsyncClient, content_type: st
     headers = {} if content_type is None else {"Content-Type": content_type}
     answer = await client.post(TASKS, content=json.dumps(ASK).encode(), headers=headers)
     assert "application/json" in problem(answer, 415, "unsupported_content_type")["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "gzip, identity"])
+async def test_a_body_that_is_compressed(client: httpx2.AsyncClient, encoding: str) -> None:
+    headers = {**JSON, "Content-Encoding": encoding}
+    answer = await client.post(TASKS, content=gzip.compress(json.dumps(ASK).encode()), headers=headers)
+    assert "Content-Encoding" in problem(answer, 415, "unsupported_content_type")["detail"]
 
 
 async def test_an_unknown_field(client: httpx2.AsyncClient) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from ops_core.api.gate import LOOPBACK_HOSTS
@@ -81,3 +83,27 @@ class TestOnLoopbackWithoutAKey:
     async def test_pages_of_other_sites_may_not_call(self, make: AppMaker, origin: str, status: int) -> None:
         async with http(make(allowed_hosts=LOOPBACK_HOSTS)) as client:
             assert (await client.get(TASKS, headers={"Origin": origin})).status_code == status
+
+
+class TestWhenItIsFull:
+    async def test_one_more_is_told_to_come_back_and_probes_are_answered(
+        self, make: AppMaker, store: FakeStore
+    ) -> None:
+        async with http(make(max_requests=1)) as client:
+            made = (await client.post(TASKS, json={"agent": "assistant", "goal": "x"})).json()
+            waiting = asyncio.create_task(client.get(f"{TASKS}/{made['id']}/wait?timeout=5"))
+            assert store.nudges is not None
+            async with asyncio.timeout(5):
+                while store.nudges.listeners == 0:
+                    await asyncio.sleep(0)
+            full = await client.get(TASKS)
+            assert (full.status_code, full.json()["code"], full.headers["retry-after"]) == (503, "unavailable", "1")
+            assert (await client.get("/livez")).status_code == 200
+            await client.aclose()
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+
+    async def test_there_is_room_again_when_one_is_done(self, make: AppMaker) -> None:
+        async with http(make(max_requests=1)) as client:
+            for _ in range(3):
+                assert (await client.get(TASKS)).status_code == 200
