@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, LeaseStore, Renewal, WorkerInfo
 from ops_core.telemetry import LogEvent, get_logger
-from ops_core.worker.held import HeldRuns
+from ops_core.worker.held import HeldRuns, lease_clock
 
 _log = get_logger()
 
@@ -41,7 +41,7 @@ class Heartbeat:
         on_renewed: Callable[[Collection[Lease], Renewal], None],
         lease_seconds: float,
         loop_stall_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lease_clock,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self._lease_store_factory = lease_store_factory

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 
 from ops_core.domain.task import Task
@@ -17,13 +18,20 @@ _SURE_FOR = 2 / 3
 _STRENGTH = {None: 0, RunStopReason.drain: 1, RunStopReason.cancel: 2, RunStopReason.lost: 3}
 
 
+def lease_clock() -> float:
+    """Seconds that pass also while this machine sleeps (a laptop, a suspended VM): in the database the lease runs on."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.clock_gettime(time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic()
+
+
 class HeldRun:
     """One claimed task and its asyncio task (ports.RunControl)."""
 
     def __init__(self, task: Task, *, claimed_at: float, lease_seconds: float, clock: Callable[[], float]) -> None:
         self.task = task
         self.lease = Lease(task.id, task.epoch)
-        #: When the last claim or renewal that succeeded was *sent*, by the monotonic clock. Written by the heartbeat.
+        #: When the last claim or renewal that succeeded was *sent*, by `lease_clock`. Written by the heartbeat.
         self.renewed_at = claimed_at
         self._sure_for = lease_seconds * _SURE_FOR
         self._clock = clock

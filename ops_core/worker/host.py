@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from ops_core import __version__
@@ -27,7 +26,7 @@ from ops_core.ports import (
 from ops_core.services.relay import Relay
 from ops_core.telemetry import LogEvent, get_logger, log_fields
 from ops_core.worker.heartbeat import Heartbeat
-from ops_core.worker.held import HeldRun, HeldRuns
+from ops_core.worker.held import HeldRun, HeldRuns, lease_clock
 from ops_core.worker.slots import Slots
 
 _log = get_logger()
@@ -69,7 +68,7 @@ class AgentHost:
         hand_over_seconds: float = 5.0,
         claim_timeout_seconds: float = 10.0,
         nudges: NudgeBus | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = lease_clock,
         end_process: Callable[[int], object] = os._exit,
     ) -> None:
         self.slots = slots

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+
+import pytest
 
 from ops_core.ports import RunStopReason
 from ops_core.tests.unit.worker.fakes import new_task
-from ops_core.worker.held import HeldRun
+from ops_core.worker.held import HeldRun, lease_clock
 
 
 class Held(HeldRun):
@@ -69,3 +72,9 @@ async def test_a_run_stopped_before_its_first_step_still_gets_to_write_how_it_en
     run.interrupt(RunStopReason.cancel)
     await asyncio.wait_for(task, 1)
     assert ended == ["cancel"]
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux has this clock")
+def test_the_clock_of_leases_goes_on_while_the_machine_sleeps() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= lease_clock() <= time.clock_gettime(time.CLOCK_BOOTTIME)
