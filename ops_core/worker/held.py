@@ -19,7 +19,7 @@ _STRENGTH = {None: 0, RunStopReason.drain: 1, RunStopReason.cancel: 2, RunStopRe
 
 
 def lease_clock() -> float:
-    """Seconds that pass also while this machine sleeps (a laptop, a suspended VM): in the database the lease runs on."""
+    """Seconds that pass also while this machine sleeps (a laptop, a paused VM): in the database a lease runs on."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.clock_gettime(time.CLOCK_MONOTONIC) if hasattr(time, "clock_gettime") else time.monotonic()
