@@ -58,6 +58,11 @@ class OpsCoreError(Exception):
         self.detail = detail
         self.problems = tuple(problems)
 
+    @property
+    def public_detail(self) -> str:
+        """As much of the detail as a caller may read."""
+        return self.detail
+
 
 class InvalidInput(OpsCoreError):
     code = "invalid_input"
@@ -152,6 +157,11 @@ class Unavailable(OpsCoreError):
 class StoreUnavailable(Unavailable):
     code = "store_unavailable"
     title = "The database cannot be reached"
+
+    @property
+    def public_detail(self) -> str:
+        """Our own words. After the first colon come a driver's, with addresses and names: they are for the log."""
+        return self.detail.partition(": ")[0]
 
 
 class BrokerUnavailable(Unavailable):

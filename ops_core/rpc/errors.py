@@ -72,7 +72,7 @@ def status_code_of(error: OpsCoreError) -> grpc.StatusCode:
 
 def status_message(error: OpsCoreError) -> str:
     """What a person reads: what happened and what to do about it."""
-    text = error.detail
+    text = error.public_detail
     for name, ours in _FIELD_NAMES.items():
         text = text.replace(f"`{name}`", f"`{ours}`")
     return _cut(text, _MAX_MESSAGE_BYTES)

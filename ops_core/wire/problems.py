@@ -52,7 +52,7 @@ class ProblemOut(BaseModel):
             type=f"/errors/{error.code}",
             title=error.title,
             status=status,
-            detail=error.detail,
+            detail=error.public_detail,
             instance=instance,
             code=error.code,
             request_id=request_id,

@@ -114,6 +114,7 @@ def test_an_outage_in_the_middle_of_runs_loses_and_repeats_no_step(
                 assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
                 assert answer.headers["content-type"] == "application/problem+json"
                 assert int(answer.headers["retry-after"]) > 0
+                assert "socket" not in answer.text
             until(lambda: logged(hasty, "run.lost"), what="the run with the short lease is given up")
         finally:
             cluster.start()

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 
 from ops_core.api.error_pages import EXPLANATIONS, error_kinds
 from ops_core.api.errors import http_status
-from ops_core.errors import OpsCoreError
+from ops_core.errors import OpsCoreError, StoreUnavailable
 from ops_core.tests.unit.api.conftest import AppMaker, http
 
 OURS = [kind for kind in error_kinds() if kind.__module__ == "ops_core.errors"]
@@ -46,6 +46,22 @@ async def test_what_nobody_foresaw_is_answered_as_a_problem_without_its_secrets(
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] in answer.json()["detail"]
     assert "hunter2" not in answer.text
+
+
+async def test_what_a_driver_said_is_in_the_log_and_not_in_the_answer(
+    make: AppMaker, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = make()
+
+    async def broken() -> None:
+        raise StoreUnavailable("the database cannot be reached: connection to server at 10.1.2.3 failed for user ops")
+
+    app.add_api_route("/broken", broken)
+    async with http(app) as client:
+        answer = await client.get("/broken")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the database cannot be reached")
+    assert "10.1.2.3" not in answer.text
+    assert "10.1.2.3" in capsys.readouterr().out
 
 
 async def test_the_clients_request_id_comes_back(client: httpx2.AsyncClient) -> None:

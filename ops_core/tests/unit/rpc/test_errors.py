@@ -14,6 +14,7 @@ from ops_core.errors import (
     NotFound,
     OpsCoreError,
     PermissionDenied,
+    StoreUnavailable,
     Unauthenticated,
     Unavailable,
 )
@@ -60,6 +61,13 @@ def test_a_branch_of_the_tree_has_one_status(branch: type[OpsCoreError], status:
 )
 def test_a_pointer_becomes_a_field_path(pointer: str, path: str) -> None:
     assert field_path(pointer) == path
+
+
+def test_what_a_driver_said_is_not_for_callers() -> None:
+    error = StoreUnavailable("the database cannot be reached: connection to server at 10.1.2.3 failed for user ops")
+
+    assert status_message(error) == "the database cannot be reached"
+    assert b"10.1.2.3" not in status_details(error, request_id="r")
 
 
 def test_a_huge_error_still_fits_into_the_headers() -> None:
