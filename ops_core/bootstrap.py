@@ -155,8 +155,8 @@ async def _core(settings: Settings, stop: asyncio.Event, *, slots: Slots | None)
         store = await _unless_stopped(opening, stop)
         stack.push_async_callback(store.aclose)
         await _require_schema(store)
-        await nudges.start()
         stack.push_async_callback(nudges.aclose)
+        await nudges.start()
         broker = make_broker(settings.broker_url, gate=slots)
         doorbell = make_doorbell(settings.broker_url, broker=broker)
         stack.push_async_callback(doorbell.aclose)
@@ -238,17 +238,16 @@ async def _worker(core: Core, slots: Slots) -> AsyncIterator[None]:
         loop_stall_seconds=settings.loop_stall_seconds,
         nudges=core.nudges,
     )
-    await host.start()
-    worker = make_worker(core.broker, host)
-    worker.start()
-    _log.info(LogEvent.process_started, door="worker", queues=list(settings.queues), slots=settings.concurrency)
-    try:
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(builder.aclose)
+        await host.start()
+        stack.push_async_callback(host.aclose)
+        stack.push_async_callback(host.drain)
+        worker = make_worker(core.broker, host)
+        worker.start()
+        stack.push_async_callback(worker.aclose)
+        _log.info(LogEvent.process_started, door="worker", queues=list(settings.queues), slots=settings.concurrency)
         yield
-    finally:
-        await worker.aclose()
-        await host.drain()
-        await host.aclose()
-        await builder.aclose()
 
 
 @asynccontextmanager
