@@ -9,11 +9,17 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
 from ops_core.cli.terminal import data_console, printable
 from ops_core.domain.task import JsonObject, JsonValue
+
+#: Blanks between two columns.
+_GAP = 2
+#: Columns of the terminal that the last one is not cut below.
+_NARROWEST = 10
 
 
 class OutputFormat(StrEnum):
@@ -50,14 +56,25 @@ def write_value(value: JsonValue, output: OutputFormat) -> None:
 
 
 def write_table(columns: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> None:
-    """Columns for people; the first and shortest keep their width, the last gives way."""
+    """Columns for people; the last gives way where the terminal is too narrow."""
+    _print(table_of(columns, rows, width=data_console().width))
+
+
+def table_of(columns: Sequence[str], rows: Iterable[Sequence[str | Text]], *, width: int) -> Table:
+    """The table, not yet written."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for number, column in enumerate(columns):
-        last = number == len(columns) - 1
-        table.add_column(column, no_wrap=True, overflow="ellipsis" if last else "fold")
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row))
-    _print(table)
+    cells = [[cell if isinstance(cell, Text) else Text(printable(cell)) for cell in row] for row in rows]
+    *first, last = columns
+    left = width
+    for number, column in enumerate(first):
+        # Left to itself, rich takes from each column as much as the last has too much.
+        fitting = max([cell_len(column), *(row[number].cell_len for row in cells)])
+        table.add_column(column, no_wrap=True, width=fitting)
+        left -= fitting + _GAP
+    table.add_column(last, no_wrap=True, overflow="ellipsis", max_width=max(left, _NARROWEST))
+    for row in cells:
+        table.add_row(*row)
+    return table
 
 
 def write_facts(facts: JsonObject) -> None:
