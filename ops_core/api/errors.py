@@ -124,6 +124,6 @@ def _allowed_methods(request: Request) -> list[str]:
     """Starlette names those of the first route of the path only."""
     return [
         method
-        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]

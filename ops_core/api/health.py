@@ -41,12 +41,14 @@ def _probe_docs(example: str, failing: str | None) -> dict[int | str, dict[str, 
     return docs
 
 
+@router.head("/livez", include_in_schema=False)
 @router.get("/livez", response_class=PlainTextResponse, responses=_probe_docs("ok", None))
 async def livez() -> Response:
     """Whether the process is alive: it answers."""
     return PlainTextResponse("ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     response_class=PlainTextResponse,
@@ -57,6 +59,7 @@ async def readyz(request: Request, verbose: str | None = None) -> Response:
     return await _readiness(request, verbose=verbose is not None)
 
 
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", response_class=PlainTextResponse, responses=_probe_docs("ok", "not ready"))
 async def healthz(request: Request, verbose: str | None = None) -> Response:
     """The same as `/readyz`."""

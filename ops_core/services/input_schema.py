@@ -10,7 +10,7 @@ from jsonschema.exceptions import SchemaError, ValidationError
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
-from ops_core.domain.agent import Agent
+from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.task import JsonObject
 from ops_core.errors import ConfigurationInvalid, FieldProblem
 from ops_core.services.json_shape import escape_pointer
@@ -25,6 +25,11 @@ DEFAULT_INPUT_SCHEMA: JsonObject = {
 _MAX_PROBLEMS = 20
 _MAX_DETAIL_CHARS = 300
 _MAX_CACHED = 256
+
+
+def input_schema_of(definition: AgentDefinition) -> JsonObject:
+    """What its inputs have to fit."""
+    return DEFAULT_INPUT_SCHEMA if definition.input_schema is None else definition.input_schema
 
 
 class InputSchemas:
@@ -48,8 +53,7 @@ class InputSchemas:
         if (known := self._compiled.get(agent.digest)) is not None:
             self._compiled.move_to_end(agent.digest)
             return known
-        schema = agent.definition.input_schema
-        schema = DEFAULT_INPUT_SCHEMA if schema is None else schema
+        schema = input_schema_of(agent.definition)
         Draft202012Validator.check_schema(schema)
         # An empty registry: a `$ref` to a URL must never make us fetch it.
         validator = Draft202012Validator(schema, registry=Registry())

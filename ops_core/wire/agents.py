@@ -8,11 +8,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from ops_core.domain.agent import Agent
-from ops_core.services.input_schema import DEFAULT_INPUT_SCHEMA
+from ops_core.services.input_schema import DEFAULT_INPUT_SCHEMA, input_schema_of
 from ops_core.wire.tasks import RESPONSE
 from ops_core.wire.times import TimeOut
 
 AGENT_EXAMPLE: dict[str, Any] = {
+    "namespace": "default",
     "name": "assistant",
     "description": "Answers questions with the help of a few tools.",
     "digest": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -74,6 +75,7 @@ class AgentOut(BaseModel):
 
     model_config = ConfigDict(**RESPONSE, json_schema_extra={"examples": [AGENT_EXAMPLE]})
 
+    namespace: str
     name: str
     description: str
     digest: str = Field(description="Content hash of this version.")
@@ -94,6 +96,7 @@ class AgentOut(BaseModel):
     def from_domain(agent: Agent) -> AgentOut:
         definition = agent.definition
         return AgentOut(
+            namespace=agent.namespace,
             name=agent.name,
             description=definition.description,
             digest=agent.digest,
@@ -103,7 +106,7 @@ class AgentOut(BaseModel):
             tools=list(definition.tools),
             mcp_servers=list(definition.mcp_servers),
             limits=AgentLimitsOut.model_validate(definition.limits),
-            input_schema=DEFAULT_INPUT_SCHEMA if definition.input_schema is None else definition.input_schema,
+            input_schema=input_schema_of(definition),
             output_schema=definition.output_schema,
             queue=definition.queue,
             max_attempts=definition.max_attempts,

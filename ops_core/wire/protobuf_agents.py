@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ops_core.domain.agent import Agent, AgentLimits, ModelChoice
+from ops_core.services.input_schema import input_schema_of
 from ops_core.wire.pb.v1 import agents_pb2 as pb
 from ops_core.wire.protobuf_json import json_text, struct_from_json
 from ops_core.wire.protobuf_time import timestamp_from
@@ -30,11 +31,11 @@ def agent_message(agent: Agent) -> pb.Agent:
         max_attempts=definition.max_attempts,
         timeout_seconds=definition.timeout_seconds,
     )
-    if definition.input_schema is not None:
-        if (struct := struct_from_json(definition.input_schema)) is not None:
-            message.input_schema.CopyFrom(struct)
-        else:
-            message.input_schema_json = json_text(definition.input_schema)
+    input_schema = input_schema_of(definition)
+    if (struct := struct_from_json(input_schema)) is not None:
+        message.input_schema.CopyFrom(struct)
+    else:
+        message.input_schema_json = json_text(input_schema)
     if definition.output_schema is not None:
         if (struct := struct_from_json(definition.output_schema)) is not None:
             message.output_schema.CopyFrom(struct)

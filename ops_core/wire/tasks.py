@@ -33,6 +33,7 @@ SUBMIT_FULL_EXAMPLE: dict[str, Any] = {
 TASK_ID_EXAMPLE = "019375b6-3c00-7b5a-9d2e-5f6a7b8c9d0e"
 TASK_EXAMPLE: dict[str, Any] = {
     "id": TASK_ID_EXAMPLE,
+    "namespace": "default",
     "kind": "agent",
     "status": "completed",
     "agent": "assistant",
@@ -170,6 +171,7 @@ class TaskOut(BaseModel):
     model_config = ConfigDict(**RESPONSE, json_schema_extra={"examples": [TASK_EXAMPLE]})
 
     id: UUID
+    namespace: str
     kind: TaskKind
     status: TaskStatus
     agent: str

@@ -23,6 +23,11 @@ async def test_ready_means_reachable_and_migrated(client: httpx2.AsyncClient, st
     assert "cannot be reached" in (await client.get(path)).text
 
 
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthz"])
+async def test_a_probe_may_ask_without_wanting_a_body(client: httpx2.AsyncClient, path: str) -> None:
+    assert (await client.head(path)).status_code == 200
+
+
 async def test_a_lost_broker_is_shown_and_not_required(client: httpx2.AsyncClient, doorbell: FakeDoorbell) -> None:
     assert (await client.get("/readyz?verbose")).text == "[+]store ok\n[+]broker ok\nready"
     doorbell.away = True

@@ -11,6 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from ops_core.domain.outcome import Completed, Failed
 from ops_core.domain.task import TaskError, TaskUsage
+from ops_core.services.input_schema import DEFAULT_INPUT_SCHEMA
 from ops_core.services.limits import TaskLimits
 from ops_core.tests.unit.rpc.conftest import Door, OpenDoor
 from ops_core.tests.unit.rpc.refusals import refused
@@ -281,6 +282,8 @@ async def test_agents_are_listed_by_name_and_shown(door: Door) -> None:
 
     assert [agent.name for agent in listed.agents] == ["assistant", "translator"]
     assert json_from_struct(shown.input_schema, pointer="")["required"] == ["text"]
+    # One that declares nothing takes what every agent takes: a goal.
+    assert json_from_struct(listed.agents[0].input_schema, pointer="") == DEFAULT_INPUT_SCHEMA
     assert (shown.timeout_seconds, shown.HasField("output_schema")) == (60, False)
 
 

@@ -5,11 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from pydantic import ValidationError
+from google.protobuf.message import Message
+from pydantic import BaseModel, ValidationError
 
 from ops_core.domain.task import Task, TaskError, TaskKind, TaskStatus, TaskUsage
 from ops_core.errors import InvalidInput
 from ops_core.services.submission import Submission
+from ops_core.wire.agents import AgentOut
+from ops_core.wire.events import EventOut
+from ops_core.wire.info import InfoOut, LimitsOut
+from ops_core.wire.pb.v1 import agents_pb2, info_pb2, tasks_pb2
 from ops_core.wire.tasks import RetryIn, TaskIn, TaskOut, TaskQueryIn
 
 TASK = Task(
@@ -92,7 +97,7 @@ def test_a_client_can_read_a_newer_servers_task() -> None:
 
 
 def test_what_is_internal_is_not_shown() -> None:
-    assert not {"epoch", "namespace", "request_hash"} & set(TaskOut.model_fields)
+    assert not {"epoch", "request_hash"} & set(TaskOut.model_fields)
 
 
 def test_a_retry_goes_on_from_the_journal_unless_it_says_otherwise() -> None:
@@ -110,3 +115,20 @@ def test_statuses_and_labels_of_a_query_are_taken_apart() -> None:
 def test_a_filter_that_can_match_nothing_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         TaskQueryIn(**wrong).to_filter()
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (TaskOut, tasks_pb2.Task),
+        (TaskIn, tasks_pb2.SubmitTaskRequest),
+        (EventOut, tasks_pb2.TaskEvent),
+        (AgentOut, agents_pb2.Agent),
+        (LimitsOut, info_pb2.Limits),
+        (InfoOut, info_pb2.GetInfoResponse),
+    ],
+)
+def test_both_doors_call_a_thing_the_same(model: type[BaseModel], message: type[Message]) -> None:
+    # A Struct has a twin for what it cannot hold.
+    names = {name.removesuffix("_json") for name in message.DESCRIPTOR.fields_by_name}
+    assert names == set(model.model_fields)
