@@ -65,6 +65,9 @@ _CHATTY = (
     "uvicorn.error",
 )
 
+#: Everything that could move a cursor, change colours or hide text; line feed and tab stay.
+_CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
 #: Loggers of libraries that say at `error` what we say ourselves (`broker.lost`), at each try anew.
 _ECHOING = ("pika",)
 
@@ -86,6 +89,7 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer()
     else:
+        shared.append(_spell_out_control_characters)
         renderer = structlog.dev.ConsoleRenderer()
     structlog.configure(
         # First, so that a line nobody will see costs next to nothing.
@@ -113,6 +117,13 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
     for name in _ECHOING:
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _spell_out_control_characters(
+    _logger: object, _name: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """What a stranger sent must not move the cursor of whoever reads the log. JSON escapes by itself."""
+    return {key: value.translate(_CONTROL) if isinstance(value, str) else value for key, value in event.items()}
 
 
 def get_logger(**fields: Any) -> structlog.stdlib.BoundLogger:
