@@ -118,7 +118,7 @@ def embedded(
 def production_system(
     directory: Path, *, database_url: str, broker_url: str, model_server: ModelServer, effect_server: EffectServer
 ) -> Iterator[System]:
-    """An installation on PostgreSQL and RabbitMQ, migrated, with no process started yet."""
+    """An installation on PostgreSQL and RabbitMQ with no process started yet; the database may want its schema."""
     write_agents(directory, model_server, effect_server)
     with System(
         directory,
@@ -129,7 +129,6 @@ def production_system(
         ring_again_seconds=1.0,
     ) as system:
         system.environment["AGENTKIT_LLM_API_KEY"] = model_server.vendors.key
-        system.upgrade()
         yield system
 
 

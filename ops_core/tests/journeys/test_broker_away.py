@@ -12,7 +12,8 @@ import pytest
 
 from ops_core.client import Client
 from ops_core.tests.journeys.conftest import EffectServer
-from ops_core.tests.journeys.system import Process, System, free_port, until
+from ops_core.tests.journeys.gate import Gate
+from ops_core.tests.journeys.system import Process, System, until
 from ops_core.tests.rabbitmq_node import RabbitmqNode
 
 pytestmark = pytest.mark.services
@@ -92,18 +93,19 @@ def test_processes_start_without_rabbitmq_say_so_and_a_task_whose_api_died_befor
         assert again.stop() == 0
 
 
-def test_without_a_housekeeper_a_task_that_nobody_rang_for_stays_queued(
-    new_production: NewProduction,
+def test_without_a_housekeeper_a_task_that_nobody_rang_for_stays_queued_until_its_api_reaches_rabbitmq(
+    new_production: NewProduction, rabbitmq_node: RabbitmqNode
 ) -> None:
-    """The negative control of the test above: it is the housekeeper that makes such a task run."""
-    with new_production("unrung") as system:
+    """The negative control of the test above, whose task only a housekeeper could ring for; and what the relay does."""
+    with new_production("unrung") as system, Gate(rabbitmq_node.port) as gate:
         worker = system.start_worker("worker")
-        # To this API RabbitMQ is away for ever: as good as dead, except that it can be asked.
-        deaf = system.start("deaf-api", "api", "start", broker_url=f"amqp://127.0.0.1:{free_port()}/")
-        system.wait_ready(deaf)
+        through_gate = system.environment["OPS_CORE_BROKER_URL"].replace(f":{rabbitmq_node.port}/", f":{gate.port}/")
+        api = system.start("api", "api", "start", broker_url=through_gate)
+        system.wait_ready(api)
         with system.client() as client:
             task = client.tasks.submit("assistant", "What is 6 * 7?")
             until(lambda: '"door": "worker"' in worker.output(), seconds=60, what="the worker takes tickets")
             assert client.tasks.wait(task.id, timeout_seconds=WATCHED_SECONDS).status == "queued"
-            system.start_housekeeper()
+            gate.open()
             finished(client, task.id)
+        assert has_said(api, "broker.back")

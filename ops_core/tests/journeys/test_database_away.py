@@ -56,6 +56,7 @@ def system(
         model_server=model_server,
         effect_server=effect_server,
     ) as system:
+        system.upgrade()
         yield system
 
 
