@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -26,10 +27,14 @@ STOP_SECONDS = 30.0
 
 
 def free_port() -> int:
-    """A port nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nobody listens on now. Below the range that the system gives to outgoing connections, so that none of
+    those takes it before the process that it is meant for."""
+    for _ in range(100):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port between 20000 and 30000")
 
 
 def until(condition: Callable[[], T], *, seconds: float = 30.0, what: str) -> T:
