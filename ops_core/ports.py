@@ -259,8 +259,8 @@ class Doorbell(Protocol):
 class TicketGate(Protocol):
     """Says whether this process may take one more ticket off a queue. Called from the broker's consumer threads."""
 
-    def try_enter(self) -> bool:
-        """Keep a place for the ticket that is taken next; False when there is none."""
+    def take_up_to(self, wanted: int) -> int:
+        """Keep as many places as are left, at most `wanted`, for the ticket taken next; 0 when there is none."""
 
     def free(self) -> int:
         """How many places are left now."""

@@ -18,8 +18,8 @@ FULL_LINGER_SECONDS = 0.1
 class OpenGate:
     """Lets every ticket in; for processes that run no agents, and for tests."""
 
-    def try_enter(self) -> bool:
-        return True
+    def take_up_to(self, wanted: int) -> int:
+        return wanted
 
     def free(self) -> int:
         return 2**15
@@ -49,8 +49,9 @@ class GatedConsumer(Consumer):
             if self._waiting is None:
                 self._full_since = None
                 return None
-        if self._gate.try_enter():
+        if places := self._gate.take_up_to(self._waiting.tasks):
             message, self._waiting, self._full_since = self._waiting, None, None
+            message.places = places
             return message
         self._wait_while_full()
         return None

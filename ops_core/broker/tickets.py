@@ -21,6 +21,13 @@ class TicketMessage(MessageProxy):
         super().__init__(message)
         self.consumer = consumer
         self.tag = tag
+        #: How many places were kept for it as it was let in.
+        self.places = 0
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks it stands for."""
+        return int(self.kwargs["count"])
 
 
 def is_delivered_by(message: MessageProxy, consumer: Consumer) -> TypeGuard[TicketMessage]:

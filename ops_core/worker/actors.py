@@ -44,8 +44,8 @@ def make_worker(broker: Broker, host: AgentHost) -> TicketWorker:
 def declare_ring(broker: Broker, host: AgentHost) -> RingActor:
     """Declare the actor on the broker; returns its coroutine function, which our worker awaits without a thread."""
 
-    async def ring(*args: object, **fields: object) -> None:
-        await host.take(decode_ticket(args, fields))
+    async def ring(*args: object, places: int = 1, **fields: object) -> None:
+        await host.take(decode_ticket(args, fields), places)
 
     actor = dramatiq.actor(actor_name="ring", queue_name=host.queues[0], broker=broker)(ring)
     return cast(RingActor, actor.fn.__wrapped__)  # type: ignore[attr-defined]  # what Dramatiq keeps of an async actor
@@ -130,7 +130,7 @@ class TicketWorker(Worker):
     async def _settle(self, message: MessageProxy) -> None:
         """Acknowledge the ticket once its claim has committed; give it back when it failed."""
         try:
-            await self._ring(*message.args, **message.kwargs)
+            await self._ring(*message.args, places=message.places, **message.kwargs)
         except NotTaking:
             message.fail()
         except StoreUnavailable as error:

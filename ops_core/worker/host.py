@@ -115,18 +115,18 @@ class AgentHost:
         if self._nudges is not None:
             self._unsubscribe = self._nudges.subscribe(self._on_nudge)
 
-    async def take(self, ticket: Ring) -> None:
+    async def take(self, ticket: Ring, places: int) -> None:
         """Claim what the ticket stands for, as far as there are slots, and ring again for the rest; returns as soon as
-        that is committed. The ticket has entered `slots`; its slot becomes a task's or is released.
+        that is committed. The ticket was let in with these `places` of our slots; each becomes a task's or is released.
 
         Raises:
             StoreUnavailable: nothing was claimed; give the ticket back. No other enters until a pause is over.
             NotTaking: this worker takes no more; give the ticket back.
         """
         if self._closing:
-            self.slots.release()
+            self.slots.release(places)
             raise NotTaking
-        slots = 1 + self.slots.take_up_to(ticket.count - 1)
+        slots = places + self.slots.take_up_to(ticket.count - places)
         started = 0
         try:
             started += self._begin(await self._claim(ticket.queue, slots))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Slots:
-    """The gate through which tickets enter (ports.TicketGate). Each ticket that entered keeps one slot."""
+    """The gate through which tickets enter (ports.TicketGate). Each ticket keeps those it was let in with."""
 
     def __init__(self, total: int) -> None:
         if total < 1:
@@ -31,9 +31,6 @@ class Slots:
         """How many may be taken now: none while paused or closed."""
         with self._lock:
             return self._free()
-
-    def try_enter(self) -> bool:
-        return self.take_up_to(1) == 1
 
     def take_up_to(self, wanted: int) -> int:
         """Take as many as are free, at most `wanted`; returns how many."""

@@ -96,7 +96,19 @@ async def test_a_ticket_arrives_as_it_was_rung(world: World) -> None:
     await world.doorbell.ring([ring])
     slots = Slots(5)
     assert ticket_in(await take(world.consumer(slots))) == ring
-    assert slots.used == 1, "it has entered the gate"
+    assert slots.used == 3, "it was let in with a place for each of its tasks"
+
+
+async def test_a_ticket_is_let_in_with_as_many_places_as_there_are_and_keeps_no_more_tickets_than_that(
+    world: World,
+) -> None:
+    """Were each let in with one place, as many tickets as there are slots would claim one task each."""
+    await world.doorbell.ring([Ring("q", 8)] * 3)
+    slots = Slots(11)
+    consumer = world.consumer(slots)
+    assert [(await take(consumer)).places, (await take(consumer)).places] == [8, 3]
+    await take_none(consumer)
+    assert slots.used == 11
 
 
 async def test_a_queue_that_nobody_knows_has_nothing_ready(world: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 
@@ -181,6 +182,34 @@ async def test_when_connections_are_cut_nothing_is_lost_and_nothing_runs_twice(
     await wait_until(lambda: finished(runs) == submitted)
     assert sorted(runs.started) == sorted(set(runs.started))
     await rabbit_town.wait_for_tickets(0)
+
+
+@pytest.mark.services
+async def test_when_rabbitmq_is_killed_under_load_nothing_is_lost_and_nothing_runs_twice(
+    rabbit_town: Town, rabbitmq_node: RabbitmqNode
+) -> None:
+    """Without a housekeeper: what RabbitMQ has confirmed is on its disk, and the relay rings again for the rest."""
+    runs = Runs()
+    runs.let_go.set()
+    await rabbit_town.worker(4, runs)
+    await rabbit_town.worker(4, runs)
+    submitted = 0
+    for _ in range(3):
+        killed = asyncio.create_task(asyncio.to_thread(_kill_and_start, rabbitmq_node))
+        while not killed.done():
+            await rabbit_town.submit(2)
+            submitted += 2
+            await asyncio.sleep(0.02)
+        await killed
+    await wait_until(lambda: finished(runs) == submitted, seconds=40)
+    assert len(runs.started) == submitted
+    assert sorted(runs.started) == sorted(set(runs.started))
+
+
+def _kill_and_start(node: RabbitmqNode) -> None:
+    time.sleep(0.3)
+    node.kill()
+    node.start()
 
 
 @pytest.mark.services

@@ -30,8 +30,8 @@ async def main():
     )
     await host.start()
     print(store.add(1)[0].id, flush=True)
-    slots.try_enter()
-    await host.take(Ring("default"))
+    slots.take_up_to(1)
+    await host.take(Ring("default"), 1)
     await asyncio.sleep(60)
 
 asyncio.run(main())

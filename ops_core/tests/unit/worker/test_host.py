@@ -46,8 +46,8 @@ class Rig:
 
     async def take(self, count: int = 1) -> None:
         """As the worker does it: enter, then take."""
-        assert self.slots.try_enter()
-        await self.host.take(Ring("default", count))
+        assert self.slots.take_up_to(1)
+        await self.host.take(Ring("default", count), 1)
 
 
 class FakeBus:
@@ -109,6 +109,14 @@ async def test_the_rest_of_a_ticket_is_rung_again() -> None:
         assert rig.relay.pending == 5
 
 
+async def test_the_places_that_a_ticket_was_let_in_with_are_its_own(rig: Rig) -> None:
+    rig.store.add(3)
+    assert rig.slots.take_up_to(8) == 8
+    await rig.host.take(Ring("default", 8), 8)
+    assert rig.store.claims == [8, 5]
+    assert (rig.host.held, rig.slots.used) == (3, 3)
+
+
 async def test_a_doubled_ticket_runs_nothing_twice(rig: Rig) -> None:
     [task] = rig.store.add(1)
     await asyncio.gather(rig.take(), rig.take(), rig.take())
@@ -123,7 +131,7 @@ async def test_when_the_database_is_away_nothing_is_taken_until_a_pause_is_over(
     with pytest.raises(StoreUnavailable):
         await rig.take()
     assert rig.slots.used == 0
-    assert not rig.slots.try_enter()
+    assert not rig.slots.take_up_to(1)
     await wait_until(lambda: rig.slots.free() > 0)
     await rig.take()
     assert rig.host.held == 1
@@ -253,7 +261,7 @@ async def test_draining_lets_runs_reach_a_boundary_and_hands_over_the_rest(rig: 
     await rig.take(2)
     await rig.host.drain()
     assert rig.runs.ended == {polite.id: "finished", stubborn.id: "drain"}
-    assert not rig.slots.try_enter()
+    assert not rig.slots.take_up_to(1)
 
 
 async def test_draining_a_thousand_agents_is_bounded() -> None:
@@ -284,10 +292,10 @@ async def test_draining_ends_although_a_run_does_not_stop() -> None:
 
 async def test_a_ticket_that_comes_while_draining_claims_nothing(rig: Rig) -> None:
     rig.store.add(1)
-    assert rig.slots.try_enter()
+    assert rig.slots.take_up_to(3) == 3
     rig.host.stop_taking()
     with pytest.raises(NotTaking):
-        await rig.host.take(Ring("default"))
+        await rig.host.take(Ring("default", 3), 3)
     assert rig.store.claims == []
     assert rig.slots.used == 0
 

@@ -11,7 +11,7 @@ from ops_core.worker.slots import Slots
 
 def test_no_more_enter_than_there_are_slots() -> None:
     slots = Slots(3)
-    assert [slots.try_enter() for _ in range(4)] == [True, True, True, False]
+    assert [slots.take_up_to(1) for _ in range(4)] == [1, 1, 1, 0]
     slots.release()
     assert slots.free() == 1
     assert slots.take_up_to(5) == 1
@@ -35,10 +35,10 @@ def test_nothing_enters_while_paused_and_waiters_are_told_when_it_is_over() -> N
     slots, told = Slots(2), []
     slots.on_room(lambda: told.append(True))
     slots.pause()
-    assert not slots.try_enter()
+    assert not slots.take_up_to(1)
     slots.resume()
     assert told == [True]
-    assert slots.try_enter()
+    assert slots.take_up_to(1)
 
 
 def test_nothing_ever_enters_a_closed_gate() -> None:
@@ -47,7 +47,7 @@ def test_nothing_ever_enters_a_closed_gate() -> None:
     slots.close()
     slots.resume()
     slots.release()
-    assert not slots.try_enter()
+    assert not slots.take_up_to(1)
     assert slots.free() == 0
 
 
@@ -60,7 +60,7 @@ def test_threads_that_race_for_slots_never_get_too_many() -> None:
     slots, taken = Slots(100), []
 
     def grab() -> None:
-        taken.append(sum(slots.try_enter() for _ in range(50)))
+        taken.append(sum(slots.take_up_to(1) for _ in range(50)))
 
     threads = [threading.Thread(target=grab) for _ in range(8)]
     for thread in threads:
