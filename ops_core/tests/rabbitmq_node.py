@@ -44,6 +44,8 @@ class RabbitmqNode:
             "RABBITMQ_DIST_PORT": str(dist),
             "ERL_EPMD_PORT": str(self._epmd_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
+            # Else it would lie wherever the tests were started, when a node is killed.
+            "ERL_CRASH_DUMP": str(self._home / "crash.dump"),
             "RABBITMQ_MNESIA_BASE": str(self._home / "db"),
             "RABBITMQ_LOG_BASE": str(self._home / "log"),
             "RABBITMQ_PID_FILE": str(self._home / "pid"),
