@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
 from collections import deque
 from collections.abc import Callable
@@ -228,11 +229,10 @@ async def _start(server: StdioServer, environment: dict[str, str]) -> asyncio.su
             limit=_MAX_LINE_BYTES,
             start_new_session=True,
         )
-    except FileNotFoundError as error:
-        raise ServerNotStarted(
-            f"could not be started: the command {server.command!r} does not exist; install it or correct it"
-        ) from error
-    except PermissionError as error:
-        raise ServerNotStarted(f"could not be started: the command {server.command!r} may not be executed") from error
+    except (FileNotFoundError, PermissionError) as error:
+        # A folder of PATH that may not be read makes a refusal of what is in none of them.
+        exists = isinstance(error, PermissionError) and ("/" in server.command or shutil.which(server.command))
+        trouble = "may not be executed" if exists else "does not exist; install it or correct it"
+        raise ServerNotStarted(f"could not be started: the command {server.command!r} {trouble}") from error
     except (OSError, ValueError) as error:
         raise ServerNotStarted(f"could not be started: the command {server.command!r} fails: {error}") from error

