@@ -10,6 +10,10 @@ from agentkit.journal import StepKind
 class RunHooks(Protocol):
     """Called by the loop, on its event loop. A hook must be quick and must not raise."""
 
+    @property
+    def wants_text(self) -> bool:
+        """Whether models are asked to say their answers piece by piece, for `text_received`."""
+
     def step_started(self, key: str, kind: StepKind, name: str) -> None:
         """A step is about to be executed. `name` is the model's or the tool's. Not called for a replayed step."""
 
@@ -18,9 +22,15 @@ class RunHooks(Protocol):
     ) -> None:
         """A step has its result, which is journaled. `seconds` is what it took when it was executed."""
 
+    def text_received(self, key: str, text: str) -> None:
+        """A piece of the text that the model is writing at this step. Never for a replayed step, and none of it is
+        final until the step has finished: after an error the step begins anew."""
+
 
 class NoHooks:
     """Nobody watches."""
+
+    wants_text = False
 
     def step_started(self, key: str, kind: StepKind, name: str) -> None:
         return
@@ -28,4 +38,7 @@ class NoHooks:
     def step_finished(
         self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
     ) -> None:
+        return
+
+    def text_received(self, key: str, text: str) -> None:
         return

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
 from agentkit.foreign import CancelledItself, await_foreign
@@ -74,7 +75,7 @@ class ModelCaller:
         self._journal.check()
         self._hooks.step_started(key, StepKind.llm, self._llm.model)
         started = time.monotonic()
-        response = await self._complete(prompt)
+        response = await self._complete(key, prompt)
         return StepResult(
             key=key,
             kind=StepKind.llm,
@@ -83,14 +84,18 @@ class ModelCaller:
             seconds=time.monotonic() - started,
         )
 
-    async def _complete(self, prompt: Prompt) -> LlmResponse:
+    async def _complete(self, key: str, prompt: Prompt) -> LlmResponse:
         limit = self._timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                return await await_foreign(
-                    self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
-                )
+                return await await_foreign(self._call(key, prompt, limit))
         except TimeoutError as error:
             raise LlmTimeout(f"the model did not answer within {limit:g} s") from error
         except CancelledItself as error:
             raise LlmUnavailable(f"the call of the model failed: {error}") from error
+
+    def _call(self, key: str, prompt: Prompt, limit: float) -> Awaitable[LlmResponse]:
+        if not self._hooks.wants_text:
+            return self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
+        told = partial(self._hooks.text_received, key)
+        return self._llm.stream(prompt.messages, tools=prompt.tools, timeout_seconds=limit, on_text=told)

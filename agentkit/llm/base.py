@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -83,6 +83,27 @@ class BaseLlmClient(ABC):
         Raises:
             LlmError: the subclass says what went wrong and whether trying again can help.
         """
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        timeout_seconds: float,
+        on_text: Callable[[str], None],
+    ) -> LlmResponse:
+        """Ask once, as `complete`, and call `on_text` with each piece of the answer's text as it comes.
+
+        The answer is the same as from `complete`. Pieces that were told are no promise: an error may follow them. A
+        client that cannot stream tells the whole text once.
+
+        Raises:
+            LlmError: as `complete`; an answer that breaks off is LlmUnavailable, never a short answer.
+        """
+        response = await self.complete(messages, tools=tools, timeout_seconds=timeout_seconds)
+        if response.message.text:
+            on_text(response.message.text)
+        return response
 
     async def aclose(self) -> None:
         """Release connections. Harmless when called twice."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from agentkit.errors import ConfigurationError, LlmTimeout
 from agentkit.journal import fingerprint
@@ -38,20 +38,17 @@ class DemoLlm(BaseLlmClient):
         model: str = "demo",
         delay_seconds: float = 0.0,
         native_tools: bool = True,
-        on_text: Callable[[str], None] | None = None,
     ) -> None:
         """
         Args:
             delay_seconds: How long each call takes; spread over the pieces when the text is streamed.
             native_tools: False makes planners speak the text protocol to it.
-            on_text: Called with each piece of the answer's text as it is written.
         """
         if delay_seconds < 0:
             raise ConfigurationError("delay_seconds must not be negative")
         self.model = model
         self.native_tools = native_tools
         self._delay_seconds = delay_seconds
-        self._on_text = on_text
 
     @classmethod
     def named(cls, model: str) -> DemoLlm:
@@ -76,33 +73,36 @@ class DemoLlm(BaseLlmClient):
         self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
     ) -> LlmResponse:
         response = _answer(self.model, messages, tools)
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                if self._on_text is None:
-                    # Also when there is no delay: a model call is a point where others may run.
-                    await asyncio.sleep(self._delay_seconds)
-                else:
-                    async for piece in self._pieces(response.message.text):
-                        self._on_text(piece)
-        except TimeoutError as error:
-            raise LlmTimeout(f"the demo model did not answer within {timeout_seconds:g} s") from error
+        # Also when there is no delay: a model call is a point where others may run.
+        await self._within(timeout_seconds, asyncio.sleep(self._delay_seconds))
         return response
 
     async def stream(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = ()
-    ) -> AsyncIterator[str | LlmResponse]:
-        """The pieces of the answer's text as they are written, and last the whole response."""
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        timeout_seconds: float,
+        on_text: Callable[[str], None],
+    ) -> LlmResponse:
         response = _answer(self.model, messages, tools)
-        async for piece in self._pieces(response.message.text):
-            yield piece
-        yield response
+        await self._within(timeout_seconds, self._say(response.message.text, on_text))
+        return response
 
-    async def _pieces(self, text: str) -> AsyncIterator[str]:
+    async def _within(self, timeout_seconds: float, saying: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await saying
+        except TimeoutError as error:
+            raise LlmTimeout(f"the demo model did not answer within {timeout_seconds:g} s") from error
+
+    async def _say(self, text: str, on_text: Callable[[str], None]) -> None:
         """The text word by word, over the time one call takes."""
-        pieces = re.findall(r"\s*\S+\s*?(?=\s|$)", text) or [text]
+        pieces = re.findall(r"\s*\S+\s*", text) or [text]
         for piece in pieces:
             await asyncio.sleep(self._delay_seconds / len(pieces))
-            yield piece
+            if piece:
+                on_text(piece)
 
 
 def _answer(model: str, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> LlmResponse:

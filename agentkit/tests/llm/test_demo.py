@@ -18,7 +18,6 @@ from agentkit import (
     ConfigurationError,
     DemoLlm,
     Finished,
-    LlmResponse,
     LlmTimeout,
     Message,
     ReActPlanner,
@@ -242,12 +241,16 @@ async def test_an_output_schema_is_filled_in() -> None:
 
 async def test_text_can_be_streamed_in_pieces() -> None:
     pieces: list[str] = []
-    response = await DemoLlm(on_text=pieces.append).complete([UserMessage("hello")], timeout_seconds=1)
-    assert len(pieces) > 10
-    assert "".join(pieces) == response.message.text
+    streamed = await DemoLlm().stream([UserMessage("hello")], timeout_seconds=1, on_text=pieces.append)
 
-    streamed: list[str | LlmResponse] = [each async for each in DemoLlm().stream([UserMessage("hello")])]
-    assert streamed == [*pieces, response]
+    assert len(pieces) > 10
+    assert "".join(pieces) == streamed.message.text
+    assert streamed == await DemoLlm().complete([UserMessage("hello")], timeout_seconds=1)
+
+
+async def test_a_slow_demo_model_that_has_no_time_while_it_speaks_is_a_timeout() -> None:
+    with pytest.raises(LlmTimeout):
+        await DemoLlm(delay_seconds=60).stream([UserMessage("hello")], timeout_seconds=0.01, on_text=print)
 
 
 async def test_a_slow_demo_model_that_has_no_time_is_a_timeout() -> None:
