@@ -22,9 +22,12 @@ from agentkit.errors import (
     ToolFailed,
     ToolTimeout,
     UnknownTool,
+    WaitAnswerInvalid,
+    WaitDeclined,
+    WaitExpired,
 )
 from agentkit.hooks import NoHooks, RunHooks
-from agentkit.journal import Journal, MemoryJournal, StepIntent, StepKind, StepResult
+from agentkit.journal import ADOPTED, Journal, MemoryJournal, StepIntent, StepKind, StepResult
 from agentkit.limits import LimitName, Limits
 from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
 from agentkit.llm.demo import DemoLlm
@@ -37,7 +40,7 @@ from agentkit.planners.react import ReActPlanner
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
 from agentkit.security.allow_all import AllowAll
 from agentkit.security.allow_list import AllowList
-from agentkit.security.base import Allowed, BaseSecurityManager, Denied, Verdict
+from agentkit.security.base import Allowed, BaseSecurityManager, Denied, NeedsApproval, Verdict
 from agentkit.tools.allowed import AllowedTools
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
 from agentkit.tools.builtin import calculator, clock, convert_units
@@ -55,8 +58,10 @@ from agentkit.transcript import (
     ToolResult,
     UserMessage,
 )
+from agentkit.waits import RunSuspended, Wait, WaitKind, Waits
 
 __all__ = [
+    "ADOPTED",
     "Agent",
     "AgentkitError",
     "AllowAll",
@@ -96,6 +101,7 @@ __all__ = [
     "MalformedReply",
     "MemoryJournal",
     "Message",
+    "NeedsApproval",
     "NoHooks",
     "OnUnknown",
     "OneCallPlanner",
@@ -108,6 +114,7 @@ __all__ = [
     "RunHooks",
     "RunReport",
     "RunRevoked",
+    "RunSuspended",
     "ShortTermMemory",
     "StepIntent",
     "StepKind",
@@ -128,6 +135,12 @@ __all__ = [
     "Usage",
     "UserMessage",
     "Verdict",
+    "Wait",
+    "WaitAnswerInvalid",
+    "WaitDeclined",
+    "WaitExpired",
+    "WaitKind",
+    "Waits",
     "calculator",
     "clock",
     "convert_units",

@@ -15,10 +15,14 @@ AgentkitError
 │   ├── UnknownTool
 │   ├── BadToolArguments
 │   ├── ToolFailed
-│   └── ToolTimeout
+│   ├── ToolTimeout
+│   ├── WaitExpired               what the tool waited for did not come in time
+│   └── WaitDeclined              a person would not answer the tool's question
+├── WaitAnswerInvalid             whoever answered a wait: the answer is not one that it can take
 ├── StepMismatch                  a replayed step is not the step that was journaled
-├── OutcomeUnknown                a step with a side effect was begun and its end never recorded
-└── RunRevoked                    the run may not act any more (its journal says so)
+├── OutcomeUnknown                a step with a side effect was begun and its end never recorded; it forbids a repeat
+├── RunRevoked                    the run may not act any more (its journal says so)
+└── RunSuspended (in waits.py)    no failure: the run waits for something outside
 """
 
 from __future__ import annotations
@@ -136,6 +140,24 @@ class ToolTimeout(ToolError):
     code = "tool_timeout"
 
 
+class WaitExpired(ToolError):
+    """What the tool waited for did not come in time."""
+
+    code = "tool_wait_expired"
+
+
+class WaitDeclined(ToolError):
+    """A person was asked and would not answer."""
+
+    code = "tool_wait_declined"
+
+
+class WaitAnswerInvalid(AgentkitError):
+    """The answer to a wait is not one that this wait can take."""
+
+    code = "wait_answer_invalid"
+
+
 class StepMismatch(AgentkitError):
     """A replayed step is not the step that was journaled: the definition or the code has changed."""
 
@@ -150,16 +172,15 @@ class StepMismatch(AgentkitError):
 
 
 class OutcomeUnknown(AgentkitError):
-    """A side effect was begun and its end never recorded; nobody can tell whether it happened."""
+    """A side effect was begun, its end never recorded, and its tool says that it must never be run again."""
 
     code = "outcome_unknown"
 
-    def __init__(self, step_key: str, tool: str, *, ask: bool) -> None:
-        hint = "check, then retry the task to run the step again" if ask else "the step will not be run again"
-        super().__init__(f"step {step_key} called {tool!r} and its outcome was never recorded; {hint}")
+    def __init__(self, step_key: str, tool: str) -> None:
+        super().__init__(
+            f"step {step_key} called {tool!r} and its outcome was never recorded; the step will not be run again"
+        )
         self.step_key = step_key
-        #: True when a human may decide to run the step again, False when the tool forbids it.
-        self.ask = ask
 
 
 class RunRevoked(AgentkitError):

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeAlias
 
+from agentkit.errors import WaitAnswerInvalid
 from agentkit.transcript import JsonObject
+
+#: The fingerprint of a result taken over from another run, whose instructions, model or tools may have been others.
+ADOPTED = "*"
 
 
 class StepKind(StrEnum):
@@ -33,6 +37,10 @@ class StepIntent:
     #: What is about to be done (tool, arguments, idempotency key).
     payload: JsonObject
 
+    def fits(self, fingerprint: str) -> bool:
+        """Whether this is the intent of a step with that fingerprint."""
+        return self.fingerprint == fingerprint
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepResult:
@@ -44,6 +52,10 @@ class StepResult:
     payload: JsonObject
     #: Active time the step took.
     seconds: float
+
+    def fits(self, fingerprint: str) -> bool:
+        """Whether this is the result of a step with that fingerprint; an adopted one fits any."""
+        return self.fingerprint in (fingerprint, ADOPTED)
 
 
 Recalled: TypeAlias = StepResult | StepIntent | None
@@ -69,8 +81,8 @@ class Journal(Protocol):
             RunRevoked: this run may not write any more; nothing was written.
         """
 
-    def may_repeat(self, key: str) -> bool:
-        """Whether a human has said that this step, begun but never recorded, may be run again."""
+    def answer(self, key: str) -> JsonObject | None:
+        """The answer to the wait of this key; None while there is none."""
 
     def check(self) -> None:
         """Called before every model call, and once before the tool calls of one answer.
@@ -94,7 +106,7 @@ class MemoryJournal:
     def __init__(self) -> None:
         self.results: dict[str, StepResult] = {}
         self.intents: dict[str, StepIntent] = {}
-        self.repeatable: set[str] = set()
+        self.answers: dict[str, JsonObject] = {}
 
     def recall(self, key: str) -> Recalled:
         return self.results.get(key) or self.intents.get(key)
@@ -105,8 +117,18 @@ class MemoryJournal:
     async def record(self, result: StepResult) -> None:
         self.results[result.key] = result
 
-    def may_repeat(self, key: str) -> bool:
-        return key in self.repeatable
+    def answer(self, key: str) -> JsonObject | None:
+        return self.answers.get(key)
+
+    def resolve(self, key: str, answer: JsonObject) -> None:
+        """Answer the wait of this key; the run finds the answer when it is run again.
+
+        Raises:
+            WaitAnswerInvalid: it has been answered before; the first answer stays.
+        """
+        if key in self.answers:
+            raise WaitAnswerInvalid(f"the wait {key} has been answered before")
+        self.answers[key] = answer
 
     def check(self) -> None:
         return

@@ -109,7 +109,7 @@ class ToolCaller:
         known = self._journal.recall(key)
         result = known if isinstance(known, StepResult) else None
         step = _Step(key, call, specs, result, begun=isinstance(known, StepIntent))
-        if known is not None and known.fingerprint != step.fingerprint:
+        if known is not None and not known.fits(step.fingerprint):
             raise StepMismatch(
                 key,
                 journaled=f"{known.payload.get('name', known.kind.value)} ({known.fingerprint[:8]})",
@@ -120,16 +120,8 @@ class ToolCaller:
         return step
 
     def _require_repeatable(self, intent: StepIntent, step: _Step) -> None:
-        if self._journal.may_repeat(intent.key):
-            return
-        match OnUnknown(intent.payload["on_unknown"]):
-            case OnUnknown.fail:
-                raise OutcomeUnknown(intent.key, step.call.name, ask=False)
-            case OnUnknown.retry if step.spec is not None:
-                return
-            # Also `retry` of a tool that is out of reach now: "no such tool" would be a wrong answer to record.
-            case OnUnknown.ask | OnUnknown.retry:
-                raise OutcomeUnknown(intent.key, step.call.name, ask=True)
+        if OnUnknown(intent.payload["on_unknown"]) is not OnUnknown.retry or step.spec is None:
+            raise OutcomeUnknown(intent.key, step.call.name)
 
     async def _observe(self, step: _Step) -> Observed:
         if step.result is not None:

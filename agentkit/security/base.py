@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from agentkit.tools.base import ToolContext, ToolSpec
-from agentkit.transcript import ToolCall
+from agentkit.transcript import JsonObject, ToolCall
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,17 @@ class Denied:
     reason: str
 
 
-Verdict: TypeAlias = Allowed | Denied
+@dataclass(frozen=True, slots=True)
+class NeedsApproval:
+    """The call may be made once somebody has said so."""
+
+    #: Why, and what the call will do: for whoever decides.
+    message: str
+    #: Who may decide, how many must, how long it may take: added to the request, which is opaque to agentkit.
+    terms: JsonObject = field(default_factory=dict)
+
+
+Verdict: TypeAlias = Allowed | Denied | NeedsApproval
 
 
 class BaseSecurityManager(ABC):
@@ -30,4 +40,8 @@ class BaseSecurityManager(ABC):
 
     @abstractmethod
     async def judge(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
-        """Whether this call, with exactly these arguments, may be made now."""
+        """Whether this call, with exactly these arguments, may be made now.
+
+        Asked again when a run is resumed, and once more for arguments that an approver has changed: for these
+        `NeedsApproval` is met already, and `Denied` still denies.
+        """

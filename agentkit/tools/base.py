@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentkit.journal import MemoryJournal
 from agentkit.transcript import JsonObject, ToolCall, ToolResult
+from agentkit.waits import Waits
 
 
 class OnUnknown(StrEnum):
@@ -35,6 +37,10 @@ class ToolSpec:
     on_unknown: OnUnknown = OnUnknown.ask
 
 
+def _no_waits() -> Waits:
+    return Waits("", MemoryJournal(), refusal="This call was not made by a run, so it cannot wait.")
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """What a call may know of the run it serves."""
@@ -45,6 +51,8 @@ class ToolContext:
     idempotency_key: str
     #: How long the call may take.
     timeout_seconds: float
+    #: How the call waits for a person, a signal, a time or another agent.
+    waits: Waits = field(default_factory=_no_waits, compare=False, repr=False)
 
 
 class BaseToolManager(ABC):

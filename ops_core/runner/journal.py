@@ -9,7 +9,7 @@ from typing import TypeVar
 from agentkit.errors import RunRevoked
 from agentkit.journal import Recalled, StepIntent, StepKind, StepResult
 from ops_core.domain.event import Event, EventType, NewEvent, StepPhase
-from ops_core.domain.task import TaskUsage
+from ops_core.domain.task import JsonObject, TaskUsage
 from ops_core.errors import RunLost, StoreUnavailable
 from ops_core.ports import RunControl, RunStopReason, RunStore
 from ops_core.telemetry import LogEvent, get_logger
@@ -21,6 +21,9 @@ T = TypeVar("T")
 #: Pauses between tries while the database is away; the last one repeats until the lease is over.
 _PAUSES_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
+#: `kind` of the two events of a wait: what is waited for, and the answer.
+_WAIT = "wait"
+
 _RESULT_TYPES = {StepKind.llm: EventType.llm_completed, StepKind.tool: EventType.tool_completed}
 
 
@@ -30,10 +33,9 @@ class TaskJournal:
     def __init__(self, runs: RunStore, control: RunControl, *, round: int, events: Sequence[Event]) -> None:
         self._runs = runs
         self._control = control
-        self._round = round
         self._results: dict[str, StepResult] = {}
         self._intents: dict[str, StepIntent] = {}
-        self._intent_rounds: dict[str, int] = {}
+        self._answers: dict[str, JsonObject] = {}
         for event in events:
             self._recollect(event)
 
@@ -59,9 +61,8 @@ class TaskJournal:
     def recall(self, key: str) -> Recalled:
         return self._results.get(key) or self._intents.get(key)
 
-    def may_repeat(self, key: str) -> bool:
-        # A person has retried the task since: that was the word to run the step again.
-        return self._intent_rounds.get(key, self._round) < self._round
+    def answer(self, key: str) -> JsonObject | None:
+        return self._answers.get(key)
 
     def check(self) -> None:
         if reason := self._control.stop_reason:
@@ -81,7 +82,6 @@ class TaskJournal:
             )
         )
         self._intents[intent.key] = intent
-        self._intent_rounds[intent.key] = self._round
 
     async def record(self, result: StepResult) -> None:
         await self._append(
@@ -109,6 +109,10 @@ class TaskJournal:
         if event.step_key is None or event.phase is None:
             return
         payload = dict(event.payload)
+        if payload["kind"] == _WAIT:
+            if event.phase is StepPhase.result:
+                self._answers[event.step_key] = payload["answer"]
+            return
         kind, fingerprint = StepKind(payload.pop("kind")), str(payload.pop("fingerprint"))
         if event.phase is StepPhase.result:
             seconds = float(payload.pop("seconds"))
@@ -119,7 +123,6 @@ class TaskJournal:
             self._intents[event.step_key] = StepIntent(
                 key=event.step_key, kind=kind, fingerprint=fingerprint, payload=payload
             )
-            self._intent_rounds[event.step_key] = event.round
 
 
 async def retry_until_lost(control: RunControl, ask: Callable[[], Awaitable[T]]) -> T:
