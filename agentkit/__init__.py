@@ -43,10 +43,11 @@ from agentkit.security.allow_list import AllowList
 from agentkit.security.base import Allowed, BaseSecurityManager, Denied, NeedsApproval, Verdict
 from agentkit.tools.allowed import AllowedTools
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
-from agentkit.tools.builtin import calculator, clock, convert_units
+from agentkit.tools.builtin import ask_person, calculator, clock, convert_units, sleep, wait_for_signal
 from agentkit.tools.combined import CombinedTools
 from agentkit.tools.function import FunctionTool, tool
 from agentkit.tools.registry import ToolRegistry
+from agentkit.tools.waits import Waits
 from agentkit.transcript import (
     AssistantMessage,
     JsonObject,
@@ -58,7 +59,7 @@ from agentkit.transcript import (
     ToolResult,
     UserMessage,
 )
-from agentkit.waits import RunSuspended, Wait, WaitKind, Waits
+from agentkit.waits import RunSuspended, Wait, WaitKind
 
 __all__ = [
     "ADOPTED",
@@ -141,9 +142,12 @@ __all__ = [
     "WaitExpired",
     "WaitKind",
     "Waits",
+    "ask_person",
     "calculator",
     "clock",
     "convert_units",
     "make_llm",
+    "sleep",
     "tool",
+    "wait_for_signal",
 ]

@@ -87,7 +87,9 @@ class Agent:
         Raises:
             LlmError: the model could not be asked; the subclass says whether a resume can help.
             StepMismatch: the journal is of another agent definition or another course of events.
-            OutcomeUnknown: a side effect was begun before and its end never recorded.
+            RunSuspended: it waits for something outside; not a failure. Run it again once there is an answer.
+            WaitAnswerInvalid: an answer is none that its wait can take.
+            OutcomeUnknown: a side effect was begun before, its end never recorded, and its tool forbids to repeat it.
             RunRevoked: the journal says that this run may not act any more.
         """
         return await _Run(self, run_id or uuid4().hex).drive(goal)

@@ -52,7 +52,7 @@ class ModelCaller:
             RunRevoked
         """
         known = self._journal.recall(key)
-        if known is not None and known.fingerprint != self._fingerprint:
+        if known is not None and not known.fits(self._fingerprint):
             raise StepMismatch(
                 key,
                 journaled=f"agent definition {known.fingerprint[:8]}",

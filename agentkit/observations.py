@@ -1,15 +1,28 @@
-"""What the model is told of a call that went wrong, and how much of a result it is shown."""
+"""What the model is told of a call: its result, as much as is shown of it, or what went wrong."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from agentkit.tools.base import ToolSpec
+from agentkit.transcript import JsonObject, JsonValue
 
 #: Characters of an exception's message that the model is shown.
 _MESSAGE_LENGTH = 2_000
 #: Tool names listed for a model that asked for one that does not exist.
 _NAMES_LISTED = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the model is told of a call."""
+
+    content: str
+    is_error: bool = False
+    #: Why there is no result of the tool, as a stable code.
+    error: str | None = None
 
 
 def no_such_tool(name: str, offered: Iterable[str]) -> str:
@@ -28,8 +41,32 @@ def doubt(spec: ToolSpec) -> str:
 
 def not_allowed(name: str, reason: str, *, begun: bool) -> str:
     """The policy said no; an earlier try may have been made when it still said yes."""
-    earlier = " An earlier try of it was begun and may have taken effect." if begun else ""
-    return f"The call of {name!r} was not allowed: {reason}.{earlier}"
+    return f"The call of {name!r} was not allowed: {reason}.{earlier_try(begun)}"
+
+
+def rejected(name: str, why: str, *, begun: bool) -> str:
+    """No person said yes."""
+    return f"The call of {name!r} {why}.{earlier_try(begun)}"
+
+
+def earlier_try(begun: bool) -> str:
+    """What there is to add about a call that is not made, when a process that died may have made it."""
+    return " An earlier try of it was begun and may have taken effect." if begun else ""
+
+
+def unknown_outcome(name: str) -> str:
+    """The call was begun, and the process died before its outcome was recorded."""
+    return f"The outcome of the call of {name!r} is unknown: it was begun, and may or may not have taken effect."
+
+
+def of_edited_call(arguments: JsonObject, content: str) -> str:
+    """What came of a call that a person has changed: the model must know what was called."""
+    return f"A person changed the arguments of this call to {as_text(arguments)}. What came of it:\n{content}"
+
+
+def as_text(value: JsonValue) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def said_by(error: BaseException) -> str:

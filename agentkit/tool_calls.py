@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from agentkit.approvals import Approvals, Permitted
 from agentkit.errors import (
     BadToolArguments,
     OutcomeUnknown,
@@ -19,15 +20,19 @@ from agentkit.errors import (
 )
 from agentkit.foreign import await_foreign
 from agentkit.hooks import RunHooks
-from agentkit.journal import Journal, StepIntent, StepKind, StepResult, fingerprint
+from agentkit.journal import Journal, StepIntent, StepKind, StepResult
 from agentkit.limits import Limits
-from agentkit.observations import cut_to_bytes, doubt, no_such_tool, not_allowed, said_by
-from agentkit.security.base import BaseSecurityManager, Denied
+from agentkit.observations import Observation, cut_to_bytes, doubt, earlier_try, no_such_tool, of_edited_call, said_by
+from agentkit.security.base import BaseSecurityManager
+from agentkit.tool_steps import ToolStep
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
+from agentkit.tools.waits import Waits
 from agentkit.transcript import JsonObject, ToolCall, ToolResult
+from agentkit.unknown_outcomes import CallAgain, Settled, settle
+from agentkit.waits import RunSuspended, Wait
 
-#: `error` of a call that the security manager did not allow.
-_DENIED = "tool_denied"
+#: What the model can do better when it asks again.
+_MISASKED = frozenset({UnknownTool.code, BadToolArguments.code})
 #: How long a cancelled run may take to record an effect that has happened.
 _RECORD_SECONDS = 3.0
 
@@ -40,28 +45,6 @@ class Observed:
     seconds: float
     #: The call itself was wrong (no such tool, bad arguments), so the model has to ask differently.
     misasked: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One call of one answer, before it is made."""
-
-    key: str
-    call: ToolCall
-    #: The tools offered, by name.
-    specs: Mapping[str, ToolSpec]
-    #: Known already: not made again.
-    result: StepResult | None
-    #: Begun before, by a process that died.
-    begun: bool
-
-    @property
-    def spec(self) -> ToolSpec | None:
-        return self.specs.get(self.call.name)
-
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint(self.call.name, self.call.arguments)
 
 
 class ToolCaller:
@@ -79,55 +62,63 @@ class ToolCaller:
     ) -> None:
         self._run_id = run_id
         self._tools = tools
-        self._security = security
         self._limits = limits
         self._journal = journal
         self._hooks = hooks
+        self._approvals = Approvals(security=security, journal=journal, timeout_seconds=limits.tool_seconds)
 
     async def call_all(self, step: int, calls: Sequence[ToolCall], specs: Mapping[str, ToolSpec]) -> list[Observed]:
         """Make these calls at the same time; what came of them is in their order.
 
         All of them are looked up in the journal before the first is made, so that a call whose outcome is unknown
-        stops the run before its siblings act. When one raises, the others are cancelled.
+        stops the run before its siblings act. A call that waits lets its siblings finish first. When one raises, the
+        others are cancelled.
 
         Raises:
-            StepMismatch, OutcomeUnknown, RunRevoked
+            RunSuspended: with all that these calls wait for.
+            StepMismatch, OutcomeUnknown, WaitAnswerInvalid, RunRevoked
         """
         steps = [self._look_up(f"{step}/tool/{i}", call, specs) for i, call in enumerate(calls, 1)]
         if any(each.result is None for each in steps):
             self._journal.check()
+        begun = [(each, self._settled(each)) for each in steps]
+        _suspend_for([found for _, found in begun if isinstance(found, Wait)])
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._observe(each)) for each in steps]
+                tasks = [
+                    group.create_task(self._observe(each, found))
+                    for each, found in begun
+                    if not isinstance(found, Wait)
+                ]
         except BaseExceptionGroup as several:
             error = several.exceptions[0]
         else:
-            return [task.result() for task in tasks]
+            return _all_observed([task.result() for task in tasks])
         raise error
 
-    def _look_up(self, key: str, call: ToolCall, specs: Mapping[str, ToolSpec]) -> _Step:
+    def _look_up(self, key: str, call: ToolCall, specs: Mapping[str, ToolSpec]) -> ToolStep:
         known = self._journal.recall(key)
-        result = known if isinstance(known, StepResult) else None
-        step = _Step(key, call, specs, result, begun=isinstance(known, StepIntent))
+        step = ToolStep(key, call, specs, known)
         if known is not None and not known.fits(step.fingerprint):
             raise StepMismatch(
                 key,
                 journaled=f"{known.payload.get('name', known.kind.value)} ({known.fingerprint[:8]})",
                 now=f"{call.name} ({step.fingerprint[:8]})",
             )
-        if isinstance(known, StepIntent):
-            self._require_repeatable(known, step)
         return step
 
-    def _require_repeatable(self, intent: StepIntent, step: _Step) -> None:
-        if OnUnknown(intent.payload["on_unknown"]) is not OnUnknown.retry or step.spec is None:
-            raise OutcomeUnknown(intent.key, step.call.name)
+    def _settled(self, step: ToolStep) -> Settled | None:
+        return settle(step, step.intent, self._journal) if step.intent is not None else None
 
-    async def _observe(self, step: _Step) -> Observed:
+    async def _observe(self, step: ToolStep, settled: CallAgain | Observation | None) -> Observed | RunSuspended:
+        """A suspension is returned, not raised: the siblings of a call that waits are not cancelled."""
         if step.result is not None:
             return self._seen(step, step.result, replayed=True)
         self._hooks.step_started(step.key, StepKind.tool, step.call.name)
-        result = await self._execute(step)
+        try:
+            result = await self._execute(step, settled)
+        except RunSuspended as suspended:
+            return suspended
         if step.spec is not None and step.spec.side_effect:
             await self._record_even_if_cancelled(result)
         else:
@@ -144,8 +135,8 @@ class ToolCaller:
             writing.cancel()
             raise
 
-    def _seen(self, step: _Step, done: StepResult, *, replayed: bool) -> Observed:
-        is_error, error = bool(done.payload["is_error"]), done.payload["error"]
+    def _seen(self, step: ToolStep, done: StepResult, *, replayed: bool) -> Observed:
+        is_error = bool(done.payload["is_error"])
         self._hooks.step_finished(
             step.key,
             StepKind.tool,
@@ -155,57 +146,67 @@ class ToolCaller:
             is_error=is_error,
         )
         result = ToolResult(step.call.id, step.call.name, done.payload["content"], is_error)
-        return Observed(result, done.seconds, error in {UnknownTool.code, BadToolArguments.code})
+        # Arguments that a person chose are no mistake of the model.
+        misasked = done.payload["error"] in _MISASKED and not done.payload.get("edited")
+        return Observed(result, done.seconds, misasked)
 
-    async def _execute(self, step: _Step) -> StepResult:
+    async def _execute(self, step: ToolStep, settled: CallAgain | Observation | None) -> StepResult:
         started = time.monotonic()
-        error: str | None = None
-        try:
-            if step.spec is None:
-                raise UnknownTool(no_such_tool(step.call.name, step.specs))
-            result = await self._judge_and_call(step, step.spec)
-            content, is_error = result.content, result.is_error
-        except _NotAllowed as denied:
-            content, is_error, error = str(denied), True, _DENIED
-        except ToolError as raised:
-            content, is_error, error = str(raised), True, raised.code
+        match await self._permit(step, settled):
+            case Observation() as said:
+                call, edited = step.call, False
+            case Permitted(call, edited) as permitted:
+                said = await self._make(step, permitted, settled)
         payload: JsonObject = {
-            "call_id": step.call.id,
-            "name": step.call.name,
-            "arguments": step.call.arguments,
-            "content": cut_to_bytes(content, self._limits.tool_result_bytes),
-            "is_error": is_error,
-            "error": error,
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+            "content": cut_to_bytes(said.content, self._limits.tool_result_bytes),
+            "is_error": said.is_error,
+            "error": said.error,
         }
         return StepResult(
             key=step.key,
             kind=StepKind.tool,
             fingerprint=step.fingerprint,
-            payload=payload,
+            payload=payload | {"edited": True} if edited else payload,
             seconds=time.monotonic() - started,
         )
 
-    async def _judge_and_call(self, step: _Step, spec: ToolSpec) -> ToolResult:
-        context = ToolContext(
+    async def _permit(self, step: ToolStep, settled: CallAgain | Observation | None) -> Permitted | Observation:
+        if isinstance(settled, Observation):
+            return settled
+        if step.spec is None:
+            told = no_such_tool(step.call.name, step.specs) + earlier_try(step.intent is not None)
+            return Observation(told, is_error=True, error=UnknownTool.code)
+        return await self._approvals.permit(step, step.spec, self._context(step))
+
+    def _context(self, step: ToolStep) -> ToolContext:
+        return ToolContext(
             run_id=self._run_id,
             step_key=step.key,
             idempotency_key=f"{self._run_id}:{step.key}",
             timeout_seconds=self._limits.tool_seconds,
         )
-        await self._require_allowed(step, spec, context)
-        if spec.side_effect and not step.begun:
-            await self._journal.intend(_intent(step, spec, context))
-        self._journal.check_begun()
-        return await self._call(step.call, spec, context)
 
-    async def _require_allowed(self, step: _Step, spec: ToolSpec, context: ToolContext) -> None:
+    async def _make(self, step: ToolStep, permitted: Permitted, settled: CallAgain | Observation | None) -> Observation:
+        spec = step.specs[step.call.name]
+        waits = Waits(step.key, self._journal, refusal=_refusal(spec))
+        context = replace(self._context(step), waits=waits)
+        if spec.side_effect and (key := _intent_key(step, settled)) is not None:
+            await self._journal.intend(_intent(key, step, permitted, spec, context))
+        self._journal.check_begun()
         try:
-            async with asyncio.timeout(self._limits.tool_seconds):
-                verdict = await self._security.judge(step.call, spec, context)
-        except TimeoutError:
-            verdict = Denied(f"the policy gave no verdict within {self._limits.tool_seconds:g} s")
-        if isinstance(verdict, Denied):
-            raise _NotAllowed(not_allowed(spec.name, verdict.reason, begun=step.begun))
+            result = await self._call(permitted.call, spec, context)
+            said = Observation(result.content, result.is_error)
+        except ToolError as error:
+            said = Observation(str(error), is_error=True, error=error.code)
+        # Asked of the waits themselves: a tool may have caught what they raised.
+        if (stop := waits.stop) is not None:
+            raise stop
+        return (
+            replace(said, content=of_edited_call(permitted.call.arguments, said.content)) if permitted.edited else said
+        )
 
     async def _call(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> ToolResult:
         """The tool's own answer. Whatever goes wrong inside the tool is a ToolError here."""
@@ -228,21 +229,45 @@ class ToolCaller:
         return result
 
 
-class _NotAllowed(Exception):
-    """The security manager said no; the message is meant for the model."""
+def _suspend_for(waits: Sequence[Wait]) -> None:
+    if waits:
+        raise RunSuspended(waits)
 
 
-def _intent(step: _Step, spec: ToolSpec, context: ToolContext) -> StepIntent:
+def _all_observed(seen: Sequence[Observed | RunSuspended]) -> list[Observed]:
+    _suspend_for([wait for each in seen if isinstance(each, RunSuspended) for wait in each.waits])
+    return [each for each in seen if isinstance(each, Observed)]
+
+
+def _refusal(spec: ToolSpec) -> str:
+    """A tool that waits is called again from its beginning, so it must be one that may be."""
+    if not spec.side_effect or spec.on_unknown is OnUnknown.retry:
+        return ""
+    return (
+        f"The tool {spec.name!r} cannot wait: it has a side effect, and would have to be called twice. "
+        "Only a tool declared side_effect=False or on_unknown='retry' can."
+    )
+
+
+def _intent_key(step: ToolStep, settled: CallAgain | Observation | None) -> str | None:
+    """Where to write that the call is about to be made; None when that is written already."""
+    if step.intent is None:
+        return step.key
+    return settled.intent_key if isinstance(settled, CallAgain) else None
+
+
+def _intent(key: str, step: ToolStep, permitted: Permitted, spec: ToolSpec, context: ToolContext) -> StepIntent:
+    payload: JsonObject = {
+        "call_id": step.call.id,
+        "name": step.call.name,
+        "arguments": permitted.call.arguments,
+        "idempotency_key": context.idempotency_key,
+        # Kept with the intent: when they are needed, the tool and its policy may be out of reach.
+        "on_unknown": spec.on_unknown.value,
+    }
     return StepIntent(
-        key=step.key,
+        key=key,
         kind=StepKind.tool,
         fingerprint=step.fingerprint,
-        payload={
-            "call_id": step.call.id,
-            "name": step.call.name,
-            "arguments": step.call.arguments,
-            "idempotency_key": context.idempotency_key,
-            # Kept with the intent: when it is needed, the tool may be out of reach.
-            "on_unknown": spec.on_unknown.value,
-        },
+        payload=payload | {"terms": permitted.terms} if permitted.terms else payload,
     )

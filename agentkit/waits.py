@@ -10,24 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from agentkit.errors import (
-    AgentkitError,
-    BadToolArguments,
-    StepMismatch,
-    ToolError,
-    WaitAnswerInvalid,
-    WaitDeclined,
-    WaitExpired,
-)
-from agentkit.journal import Journal, fingerprint
-from agentkit.transcript import JsonObject, JsonValue
-
-#: A year and a day.
-MAX_WAIT_SECONDS = 366 * 86_400.0
-#: Characters of a question to a person.
-_QUESTION_LENGTH = 10_000
-#: Characters of the name of a signal or an agent.
-_NAME_LENGTH = 128
+from agentkit.errors import AgentkitError, StepMismatch, WaitAnswerInvalid
+from agentkit.journal import fingerprint
+from agentkit.transcript import JsonObject
 
 
 class WaitKind(StrEnum):
@@ -43,6 +28,24 @@ class WaitKind(StrEnum):
     timer = "timer"
     #: What another agent makes of a goal.
     child = "child"
+
+
+#: The parts of a request that an answer is given to. Seconds are not among them: they may be counted from the clock.
+_BINDING = {
+    WaitKind.input: ("question", "schema"),
+    WaitKind.signal: ("name",),
+    WaitKind.timer: (),
+    WaitKind.child: ("agent", "input"),
+}
+
+#: What an answer holds that is neither late nor declined.
+_ANSWERED_WITH = {
+    WaitKind.approval: ("decision",),
+    WaitKind.input: ("response",),
+    WaitKind.signal: ("payload",),
+    WaitKind.timer: (),
+    WaitKind.child: ("status",),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,25 +66,20 @@ class Wait:
         return fingerprint(self.kind.value, *(self.request[name] for name in _BINDING[self.kind]))
 
     def require_own(self, answer: JsonObject) -> None:
-        """Refuse an answer that was given to another request. Only an approval's must say what it was given to.
+        """Refuse an answer that is none to this request.
 
         Raises:
-            StepMismatch
+            StepMismatch: it was given to another request. Only an approval's must say what it was given to.
+            WaitAnswerInvalid: something is missing.
         """
         given = answer.get("fingerprint", None if self.kind is WaitKind.approval else self.fingerprint)
         if given != self.fingerprint:
             raise StepMismatch(
                 self.key, journaled=f"the answer to {str(given)[:8]}", now=f"a wait for {self.fingerprint[:8]}"
             )
-
-
-#: The parts of a request that an answer is given to. Seconds are not among them: they may be counted from the clock.
-_BINDING = {
-    WaitKind.input: ("question", "schema"),
-    WaitKind.signal: ("name",),
-    WaitKind.timer: (),
-    WaitKind.child: ("agent", "input"),
-}
+        missing = [name for name in _ANSWERED_WITH[self.kind] if name not in answer]
+        if missing and not answer.get("expired") and not answer.get("declined"):
+            raise WaitAnswerInvalid(f"the answer to {self.key} has no {missing[0]!r}")
 
 
 class RunSuspended(AgentkitError):
@@ -92,130 +90,3 @@ class RunSuspended(AgentkitError):
     def __init__(self, waits: Sequence[Wait]) -> None:
         super().__init__(f"the run waits for {', '.join(f'{wait.kind} ({wait.key})' for wait in waits)}")
         self.waits = tuple(waits)
-
-
-class Waits:
-    """How one tool call waits. Each method gives the answer, or stops the run here until there is one.
-
-    Once there is an answer the tool is called again, from its beginning: whatever it does before it waits is done
-    again. Waits are numbered in the order in which the call makes them, so that order must not change.
-    """
-
-    def __init__(self, step_key: str, journal: Journal, *, refusal: str = "") -> None:
-        """
-        Args:
-            refusal: Why this call cannot wait; empty when it can.
-        """
-        self._step_key = step_key
-        self._journal = journal
-        self._refusal = refusal
-        self._made: dict[WaitKind, int] = {}
-        self._open: list[Wait] = []
-        self._mismatch: StepMismatch | None = None
-
-    async def ask(
-        self,
-        question: str,
-        *,
-        schema: JsonObject | None = None,
-        timeout_seconds: float | None = None,
-        groups: Sequence[str] = (),
-    ) -> JsonValue:
-        """What a person answers: text, or JSON that fits the schema.
-
-        Args:
-            groups: Whose members may answer; empty for anybody who may see the task.
-
-        Raises:
-            WaitExpired, WaitDeclined: nobody answered in time, or somebody would not.
-            ToolError: the question is no good, or this tool cannot wait.
-        """
-        if not question.strip() or len(question) > _QUESTION_LENGTH:
-            raise BadToolArguments(f"A question needs 1 to {_QUESTION_LENGTH} characters.")
-        request = {
-            "question": _storable(question),
-            "schema": schema,
-            "timeout_seconds": _time_limit(timeout_seconds),
-            "groups": list(groups),
-        }
-        answer = self._answer(WaitKind.input, request)
-        return self._unless_expired(answer, "response", "Nobody answered the question in time.")
-
-    async def sleep(self, seconds: float) -> None:
-        """Go on when so much time has passed.
-
-        Raises:
-            ToolError: the time is no good, or this tool cannot wait.
-        """
-        if not 0 <= seconds <= MAX_WAIT_SECONDS:
-            raise BadToolArguments(f"Seconds to sleep must be 0 to {MAX_WAIT_SECONDS:.0f}, not {seconds}.")
-        self._answer(WaitKind.timer, {"seconds": seconds})
-
-    async def signal(self, name: str, *, timeout_seconds: float | None = None) -> JsonValue:
-        """The payload of the signal. One that was sent before it is waited for counts.
-
-        Raises:
-            WaitExpired: it did not come in time.
-            ToolError: the name is no good, or this tool cannot wait.
-        """
-        request = {"name": _name(name), "timeout_seconds": _time_limit(timeout_seconds)}
-        answer = self._answer(WaitKind.signal, request)
-        return self._unless_expired(answer, "payload", f"The signal {name!r} did not come in time.")
-
-    async def call_agent(self, agent: str, input: JsonObject) -> JsonObject:
-        """What became of another agent's work on this input: `task_id`, `status`, `result` and `error`.
-
-        Raises:
-            ToolError: the name is no good, or this tool cannot wait.
-        """
-        return self._answer(WaitKind.child, {"agent": _name(agent), "input": input})
-
-    @property
-    def stop(self) -> RunSuspended | StepMismatch | None:
-        """Why the run must stop here, however the tool ended: it may have swallowed what was raised."""
-        if self._mismatch is not None:
-            return self._mismatch
-        return RunSuspended(self._open) if self._open else None
-
-    def _answer(self, kind: WaitKind, request: JsonObject) -> JsonObject:
-        if self._refusal:
-            raise ToolError(self._refusal)
-        number = self._made[kind] = self._made.get(kind, 0) + 1
-        wait = Wait(key=f"{self._step_key}/{kind}/{number}", kind=kind, request=request)
-        answer = self._journal.answer(wait.key)
-        if answer is None:
-            self._open.append(wait)
-            raise RunSuspended([wait])
-        try:
-            wait.require_own(answer)
-        except StepMismatch as mismatch:
-            self._mismatch = mismatch
-            raise
-        return answer
-
-    def _unless_expired(self, answer: JsonObject, field: str, message: str) -> JsonValue:
-        if answer.get("expired"):
-            raise WaitExpired(message)
-        if answer.get("declined"):
-            raise WaitDeclined(f"The question was not answered: {answer.get('reason') or 'no reason was given'}.")
-        if field not in answer:
-            raise WaitAnswerInvalid(f"an answer in {self._step_key} has no {field!r}")
-        value: JsonValue = answer[field]
-        return value
-
-
-def _storable(text: str) -> str:
-    """Without what UTF-8 or a database cannot hold."""
-    return text.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
-
-
-def _name(name: str) -> str:
-    if not 0 < len(name) <= _NAME_LENGTH or not name.isprintable() or name != name.strip():
-        raise BadToolArguments(f"A name needs 1 to {_NAME_LENGTH} printable characters, not {name[:200]!r}.")
-    return name
-
-
-def _time_limit(seconds: float | None) -> float | None:
-    if seconds is not None and not 0 < seconds <= MAX_WAIT_SECONDS:
-        raise BadToolArguments(f"A time limit must be over 0 and at most {MAX_WAIT_SECONDS:.0f} s, not {seconds}.")
-    return seconds

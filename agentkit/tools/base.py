@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from agentkit.journal import MemoryJournal
+from agentkit.tools.waits import Waits
 from agentkit.transcript import JsonObject, ToolCall, ToolResult
-from agentkit.waits import Waits
 
 
 class OnUnknown(StrEnum):
