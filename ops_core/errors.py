@@ -9,15 +9,25 @@ OpsCoreError
 │   ├── InputSchemaMismatch           breaks the agent's input schema
 │   ├── CursorMalformed               not a cursor of ours, or of another query
 │   ├── IdempotencyKeyReused          same key, other body
-│   └── ModelNotConfigured            the agent's model needs a key nobody has set
+│   ├── ModelNotConfigured            the agent's model needs a key nobody has set
+│   ├── StepNotFound                  a retry or a fork from a step that the task does not have
+│   ├── DecisionNotAllowed            the approval does not offer this decision, or it does not fit
+│   └── TooManySignals                the task keeps as many signals as it may
 ├── NotFound                                                                         HTTP 404, NOT_FOUND
 │   ├── TaskNotFound
-│   └── AgentNotFound
+│   ├── AgentNotFound
+│   ├── ApprovalNotFound
+│   └── ScheduleNotFound
 ├── Conflict                          the task is not in a state that allows this    HTTP 409, FAILED_PRECONDITION
 │   ├── TaskFinished
-│   └── TaskNotFinished
+│   ├── TaskNotFinished
+│   ├── ApprovalDecided               somebody else was first; says who
+│   ├── ApprovalExpired               nobody decided in time                         HTTP 410
+│   ├── ScheduleExists
+│   └── ScheduleChanged               it was changed since it was read
 ├── Unauthenticated                                                                  HTTP 401, UNAUTHENTICATED
 ├── PermissionDenied                                                                 HTTP 403, PERMISSION_DENIED
+│   └── NotAnApprover                 this caller may not decide this approval
 ├── Unavailable                       try again later                                HTTP 503, UNAVAILABLE
 │   ├── StoreUnavailable
 │   └── BrokerUnavailable
@@ -109,6 +119,21 @@ class ModelNotConfigured(InvalidInput):
     title = "The agent's model is not configured"
 
 
+class StepNotFound(InvalidInput):
+    code = "step_not_found"
+    title = "The task has no such step"
+
+
+class DecisionNotAllowed(InvalidInput):
+    code = "decision_not_allowed"
+    title = "The approval does not take this decision"
+
+
+class TooManySignals(InvalidInput):
+    code = "too_many_signals"
+    title = "The task keeps as many signals as it may"
+
+
 class NotFound(OpsCoreError):
     code = "not_found"
     title = "Not found"
@@ -122,6 +147,16 @@ class TaskNotFound(NotFound):
 class AgentNotFound(NotFound):
     code = "agent_not_found"
     title = "There is no such agent"
+
+
+class ApprovalNotFound(NotFound):
+    code = "approval_not_found"
+    title = "There is no such approval"
+
+
+class ScheduleNotFound(NotFound):
+    code = "schedule_not_found"
+    title = "There is no such schedule"
 
 
 class Conflict(OpsCoreError):
@@ -139,6 +174,26 @@ class TaskNotFinished(Conflict):
     title = "The task has not finished"
 
 
+class ApprovalDecided(Conflict):
+    code = "approval_decided"
+    title = "The approval has been decided"
+
+
+class ApprovalExpired(Conflict):
+    code = "approval_expired"
+    title = "The approval has expired"
+
+
+class ScheduleExists(Conflict):
+    code = "schedule_exists"
+    title = "There is a schedule of this name"
+
+
+class ScheduleChanged(Conflict):
+    code = "schedule_changed"
+    title = "The schedule was changed meanwhile"
+
+
 class Unauthenticated(OpsCoreError):
     code = "unauthenticated"
     title = "A valid API key is required"
@@ -147,6 +202,11 @@ class Unauthenticated(OpsCoreError):
 class PermissionDenied(OpsCoreError):
     code = "permission_denied"
     title = "This caller may not do that"
+
+
+class NotAnApprover(PermissionDenied):
+    code = "not_an_approver"
+    title = "This caller may not decide this approval"
 
 
 class Unavailable(OpsCoreError):

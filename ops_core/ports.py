@@ -10,8 +10,11 @@ from typing import Protocol
 from uuid import UUID
 
 from ops_core.domain.agent import Agent, AgentDefinition
+from ops_core.domain.approval import Approval, ApprovalStatus, NewVote
 from ops_core.domain.event import Event, NewEvent
 from ops_core.domain.outcome import Outcome
+from ops_core.domain.schedule import NewSchedule, Schedule
+from ops_core.domain.signal import NewSignal, Signal
 from ops_core.domain.task import NewTask, RetryFrom, Task, TaskStatus
 
 
@@ -82,19 +85,136 @@ class TaskStore(Protocol):
     async def list_events(self, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
         """Events in order of seq. The caller has checked that the task is one he may see."""
 
-    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:
-        """Cancel at once, or request it when the task runs. Harmless when it was requested before.
+    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
+        """Cancel at once, or request it when the task runs; its children too. Harmless when it was requested before.
 
         Raises:
             TaskNotFound, TaskFinished.
         """
 
-    async def retry_task(self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom) -> tuple[Task, Ring]:
-        """Reopen a finished task: next round, queued, attempts counted afresh.
+    async def retry_task(
+        self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom, before_step: int | None = None
+    ) -> tuple[Task, Sequence[Ring]]:
+        """Reopen a finished task: next round, queued, attempts counted afresh. `before_step` goes with `step`: what
+        was journaled before that step of the agent is replayed.
 
         Raises:
-            TaskNotFound, TaskNotFinished.
+            TaskNotFound, TaskNotFinished. StepNotFound: the journal does not reach that step.
         """
+
+    async def fork_task(self, source: Task, new: NewTask) -> Added:
+        """Add a task that begins with the journaled steps of a finished one: those before `new.forked_from.before_step`
+        are copied into its log, as round 0, in the same transaction.
+
+        Raises:
+            TaskNotFound, TaskNotFinished, StepNotFound, IdempotencyKeyReused.
+        """
+
+    async def list_ancestors(self, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        """The task, its parent, its parent's parent, and so on up."""
+
+    async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        """The task's children of all rounds, in the order of their ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalQuery:
+    """Which approvals; pending ones with the nearest expiry first, others newest first."""
+
+    namespace: str
+    statuses: frozenset[ApprovalStatus] = frozenset()
+    task_id: UUID | None = None
+    agent: str | None = None
+    #: Only those that one of these groups may decide now; None for all. One that names no group is everybody's.
+    groups: frozenset[str] | None = None
+    #: Where the page before ended.
+    before: tuple[datetime, UUID] | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Voted:
+    """What became of a vote."""
+
+    approval: Approval
+    #: True when the same person had said the same before: nothing was added.
+    replayed: bool
+    #: To be rung now.
+    rings: Sequence[Ring] = ()
+
+
+class ApprovalStore(Protocol):
+    """Questions to people. They are added by the suspend that waits for them."""
+
+    async def get_approval(self, namespace: str, approval_id: UUID) -> Approval | None: ...
+
+    async def list_approvals(self, query: ApprovalQuery) -> Sequence[Approval]: ...
+
+    async def vote(
+        self,
+        namespace: str,
+        approval_id: UUID,
+        vote: NewVote,
+        *,
+        check: Callable[[Approval], None],
+    ) -> Voted:
+        """Count a vote, decide if it decides, and wake the task, in one transaction. `check` is called with the
+        approval as it stands under the lock, and raises what forbids the vote.
+
+        Raises:
+            ApprovalNotFound. ApprovalDecided: with who decided. ApprovalExpired. And what `check` raises.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of a signal."""
+
+    signal: Signal
+    #: True when its idempotency key was known: nothing was added.
+    replayed: bool
+    rings: Sequence[Ring] = ()
+
+
+class SignalStore(Protocol):
+    """Signals to tasks."""
+
+    async def send_signal(self, namespace: str, task_id: UUID, new: NewSignal, *, max_kept: int) -> Sent:
+        """Give it to the step that waits for its name, longest first, and wake the task; or keep it until one does.
+
+        Raises:
+            TaskNotFound. TaskFinished. TooManySignals: `max_kept` are kept already.
+        """
+
+    async def list_signals(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Signal]: ...
+
+
+class ScheduleStore(Protocol):
+    """Schedules, and the times that are due."""
+
+    async def add_schedule(self, new: NewSchedule) -> Schedule:
+        """Raises:
+        ScheduleExists.
+        """
+
+    async def get_schedule(self, namespace: str, name: str) -> Schedule | None: ...
+
+    async def list_schedules(self, namespace: str, *, after_name: str | None, limit: int) -> Sequence[Schedule]: ...
+
+    async def replace_schedule_if_unchanged(self, schedule: Schedule) -> Schedule:
+        """Write it, if it still has this version.
+
+        Raises:
+            ScheduleNotFound, ScheduleChanged.
+        """
+
+    async def delete_schedule(self, namespace: str, name: str) -> None:
+        """Raises:
+        ScheduleNotFound.
+        """
+
+    async def list_due_schedules(self, *, limit: int) -> tuple[Sequence[Schedule], datetime]:
+        """Schedules whose next time has come, the longest due first, and the database's now."""
 
 
 class AgentStore(Protocol):
@@ -102,6 +222,9 @@ class AgentStore(Protocol):
 
     async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
         """Keep each version, and make it the one that new tasks get."""
+
+    async def put_version(self, namespace: str, definition: AgentDefinition) -> None:
+        """Keep the version for tasks that are pinned to it; new tasks go on with the one they get now."""
 
     async def get_agent(self, namespace: str, name: str) -> Agent | None: ...
 
@@ -144,8 +267,8 @@ class RunStore(Protocol):
             RunLost: the lease is over; nothing was written.
         """
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
-        """Write how the run ended.
+    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
+        """Write how the run ended. A child names its parent, which is locked with it and told.
 
         Raises:
             RunLost: the lease is over; nothing was written.
@@ -203,11 +326,33 @@ class QueueBacklog:
     oldest_ring_seconds: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long finished tasks are kept, in seconds since they finished; None for ever."""
+
+    completed_seconds: float | None = None
+    #: Of those that failed, were canceled or rejected.
+    unhappy_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What one step of pruning did."""
+
+    tasks: int
+    #: Where to go on; None at the end.
+    after: UUID | None
+
+
 class HousekeepingStore(Protocol):
     """Changes that no request and no worker makes. Safe to run in many processes at once."""
 
     async def release_due(self, *, limit: int) -> Sequence[Ring]:
-        """Queue scheduled tasks and wake waiting ones whose time has come."""
+        """Queue scheduled tasks whose time has come; answer the waits whose time is over, and wake their tasks; let
+        tasks in whose rate allows it by now."""
+
+    async def seconds_until_due(self) -> float | None:
+        """How long until there is something to release, by the database's clock; None when nothing has a time."""
 
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
         """Queue running tasks whose lease is over (canceled, if that was requested; failed, after `max_crashes`)."""
@@ -219,6 +364,13 @@ class HousekeepingStore(Protocol):
         """Take workers off the list that were not heard of for so long; one that comes back is put on it again."""
 
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
+
+    async def prune_tasks(self, *, policy: Retention, after: UUID | None, limit: int) -> Pruned:
+        """Delete finished tasks that the policy does not keep, with all that is theirs; at most `limit` rows are
+        looked at, in the order of their ids, from `after` on."""
+
+    async def prune_blobs(self, *, unused_seconds: float, limit: int) -> int:
+        """Delete blobs that no row names and that nobody has wanted for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +428,10 @@ class NudgeKind(StrEnum):
     event = "event"
     #: A cancel was requested.
     cancel = "cancel"
+    #: Something has a time sooner than a housekeeper may expect.
+    due = "due"
+    #: The model's text of a step has grown.
+    text = "text"
 
 
 @dataclass(frozen=True, slots=True)

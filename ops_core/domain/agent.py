@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
+from typing import Any
 
+from ops_core.domain.approval import Decision, OnTimeout
 from ops_core.domain.task import JsonObject
 
 
@@ -37,6 +39,43 @@ class AgentLimits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApprovalRule:
+    """Which of an agent's tool calls need a person's word, or whether the task itself does."""
+
+    #: Name or pattern (`refund`, `github.*`) of the tools; None when the rule is about the task itself.
+    tool: str | None = None
+    #: CEL condition on `arguments` (or on `input`, when the rule is about the task); None for always.
+    when: str | None = None
+    #: For the person: what will happen; `{amount}` stands for an argument. None for the tool and its arguments.
+    message: str | None = None
+    groups: tuple[str, ...] = ()
+    required: int = 1
+    allowed: tuple[Decision, ...] = (Decision.approve, Decision.edit, Decision.reject, Decision.respond)
+    timeout_seconds: float | None = None
+    on_timeout: OnTimeout = OnTimeout.reject
+    escalate_to: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryRule:
+    """How a failed attempt is tried again; None leaves ours."""
+
+    base_seconds: float | None = None
+    max_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyRule:
+    """A key for each of an agent's tasks, made from its input, and what it bounds."""
+
+    #: CEL expression on `input`, such as `input.customer`.
+    key: str
+    #: Tasks with one key that run at once (`concurrency`), or start within `per_seconds` (`rate`).
+    limit: int | None = None
+    per_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentDefinition:
     """One version of an agent, as a file or the API gives it. Immutable: a change is another version."""
 
@@ -58,32 +97,53 @@ class AgentDefinition:
     max_attempts: int = 3
     #: Wall time of a task in seconds, unless the submission names one; None for no limit.
     timeout_seconds: float | None = None
+    #: Names of agents it may call as tools (`agent.<name>`), each call a child task.
+    agents: tuple[str, ...] = ()
+    approvals: tuple[ApprovalRule, ...] = ()
+    retry: RetryRule | None = None
+    #: How long a task may wait to be claimed for the first time.
+    queue_timeout_seconds: float | None = None
+    #: How long one claim may run a task.
+    attempt_timeout_seconds: float | None = None
+    #: At most `limit` tasks with one key run at once.
+    concurrency: KeyRule | None = None
+    #: At most `limit` tasks with one key start within `per_seconds`.
+    rate: KeyRule | None = None
+    #: Tasks with different keys take turns.
+    fairness: KeyRule | None = None
 
     def to_json(self) -> JsonObject:
         """The definition as plain JSON, the form that is stored and hashed.
 
-        What is left open in `model` and `limits` is left out, so that a field they get later changes no digest.
+        What is left open in a section is left out, and so is what was added to agents later and is not used: a field
+        that comes later changes no digest.
         """
-        body = asdict(self)
-        for section in ("model", "limits"):
-            body[section] = {name: value for name, value in body[section].items() if value is not None}
-        body["tools"], body["mcp_servers"] = list(self.tools), list(self.mcp_servers)
+        body: JsonObject = json.loads(json.dumps(asdict(self)))
+        for section in ("model", "limits", "retry", "concurrency", "rate", "fairness"):
+            if body[section] is not None:
+                body[section] = {name: value for name, value in body[section].items() if value is not None}
+        for name in _ADDED_LATER:
+            if not body[name]:
+                del body[name]
         return body
 
     @staticmethod
     def from_json(body: JsonObject) -> AgentDefinition:
         """The inverse of `to_json`. Fields this version does not know are ignored: a newer process wrote them."""
-        known = {k: v for k, v in body.items() if k in AgentDefinition.__dataclass_fields__}
-        model, limits = known.pop("model", {}), known.pop("limits", {})
-        return AgentDefinition(
-            **{
-                **known,
-                "tools": tuple(known.get("tools", ())),
-                "mcp_servers": tuple(known.get("mcp_servers", ())),
-            },
-            model=ModelChoice(**{k: v for k, v in model.items() if k in ModelChoice.__dataclass_fields__}),
-            limits=AgentLimits(**{k: v for k, v in limits.items() if k in AgentLimits.__dataclass_fields__}),
-        )
+        known = _known(AgentDefinition, body)
+        rules = [_approval_rule(rule) for rule in known.pop("approvals", ())]
+        sections: dict[str, type[Any]] = {
+            "model": ModelChoice,
+            "limits": AgentLimits,
+            "retry": RetryRule,
+            "concurrency": KeyRule,
+            "rate": KeyRule,
+            "fairness": KeyRule,
+        }
+        read = {name: kind(**_known(kind, known.pop(name))) for name, kind in sections.items() if known.get(name)}
+        names: dict[str, Any] = {name: tuple(known.pop(name, ())) for name in ("tools", "mcp_servers", "agents")}
+        rest = {name: value for name, value in known.items() if name not in sections}
+        return AgentDefinition(**rest, **names, **read, approvals=tuple(rules))
 
     @property
     def digest(self) -> str:
@@ -101,3 +161,25 @@ class Agent:
     digest: str
     definition: AgentDefinition
     registered_at: datetime
+
+
+#: Fields that a definition got after the first release: left out where they say nothing.
+_ADDED_LATER = (
+    *("agents", "approvals", "retry", "queue_timeout_seconds", "attempt_timeout_seconds"),
+    *("concurrency", "rate", "fairness"),
+)
+
+
+def _known(kind: type[Any], body: JsonObject) -> JsonObject:
+    return {name: value for name, value in body.items() if name in kind.__dataclass_fields__}
+
+
+def _approval_rule(body: JsonObject) -> ApprovalRule:
+    known = _known(ApprovalRule, body)
+    for name in ("groups", "escalate_to"):
+        known[name] = tuple(known.get(name, ()))
+    if "allowed" in known:
+        known["allowed"] = tuple(Decision(one) for one in known["allowed"])
+    if "on_timeout" in known:
+        known["on_timeout"] = OnTimeout(known["on_timeout"])
+    return ApprovalRule(**known)

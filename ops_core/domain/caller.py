@@ -15,3 +15,7 @@ class Caller:
     namespace: str = DEFAULT_NAMESPACE
     subject: str = "anonymous"
     roles: frozenset[str] = frozenset({"admin"})
+    #: Groups whose approvals it may decide.
+    groups: frozenset[str] = frozenset()
+    #: The agent whose key this is: it may submit and look, and never decides. None for people and services.
+    agent: str | None = None

@@ -50,6 +50,32 @@ class EventType(StrEnum):
     tool_started = "tool.started"
     #: A tool call is done, or has failed in a way the agent was told.
     tool_completed = "tool.completed"
+    #: A person is asked to decide.
+    approval_requested = "approval.requested"
+    #: One person has decided; more are needed.
+    approval_voted = "approval.voted"
+    #: Nobody decided in time: another group is asked.
+    approval_escalated = "approval.escalated"
+    #: It is decided, or nobody has in time.
+    approval_decided = "approval.decided"
+    #: The agent asks a question.
+    input_requested = "input.requested"
+    #: The question is answered, declined, or nobody has in time.
+    input_received = "input.received"
+    #: It waits for a signal.
+    signal_awaited = "signal.awaited"
+    #: A signal was sent before it was awaited, and is kept.
+    signal_kept = "signal.kept"
+    #: The awaited signal is there, or was not in time.
+    signal_received = "signal.received"
+    #: It waits for time to pass.
+    timer_started = "timer.started"
+    #: The time has passed.
+    timer_fired = "timer.fired"
+    #: A child task was added.
+    child_started = "child.started"
+    #: A child task has ended.
+    child_finished = "child.finished"
 
 
 class StepPhase(StrEnum):

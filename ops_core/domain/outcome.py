@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TypeAlias
 
-from ops_core.domain.task import JsonValue, TaskError, TaskUsage, WaitingFor
+from ops_core.domain.task import JsonValue, TaskError, TaskUsage
+from ops_core.domain.wait import Wait
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspended:
-    """It waits for something outside; becomes `canceled` when a cancel was requested."""
+    """It waits for something outside; becomes `canceled` when a cancel was requested, and `queued` when something it
+    waits for is there already."""
 
-    waiting_for: WaitingFor
-    #: When to wake it at the latest; None for never.
-    wake_at: datetime | None
+    #: All that the run waits for; at least one.
+    waits: tuple[Wait, ...]
     usage: TaskUsage
 
 

@@ -66,6 +66,7 @@ TRANSITIONS: Mapping[tuple[TaskStatus, TaskStatus], str] = {
     (TaskStatus.scheduled, TaskStatus.failed): "its time ran out",
     (TaskStatus.queued, TaskStatus.failed): "its time ran out",
     (TaskStatus.waiting, TaskStatus.failed): "its time ran out",
+    (TaskStatus.waiting, TaskStatus.rejected): "a person refuses the task itself",
     (TaskStatus.completed, TaskStatus.queued): "a person retries it: a new round",
     (TaskStatus.failed, TaskStatus.queued): "a person retries it: a new round",
     (TaskStatus.canceled, TaskStatus.queued): "a person retries it: a new round",
@@ -102,6 +103,8 @@ class RetryFrom(StrEnum):
 
     #: Finished steps are replayed; the run goes on after them.
     journal = "journal"
+    #: Steps before a given one are replayed; that one and what followed is done anew.
+    step = "step"
     #: Nothing is replayed.
     scratch = "scratch"
 
@@ -115,6 +118,8 @@ class TaskError:
     message: str
     #: Whether the same task may succeed if it is tried again unchanged.
     retryable: bool = False
+    #: What was found where a task was quarantined: exit status, signal, last lines of its output.
+    evidence: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,34 @@ class TaskUsage:
     cached_input_tokens: int = 0
     reasoning_tokens: int = 0
     active_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """So many starts in so much time, for all tasks with one key."""
+
+    key: str
+    limit: int
+    per_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """Which step of which task waits for a child."""
+
+    task_id: UUID
+    round: int
+    step_key: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForkOrigin:
+    """The finished task that a fork was made from."""
+
+    task_id: UUID
+    round: int
+    #: Steps before this one were taken over.
+    before_step: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,9 +186,24 @@ class NewTask:
     idempotency_key: str | None = None
     #: SHA-256 of the canonical request; compared when the key is seen again.
     request_hash: str | None = None
+    #: How long it may wait to be claimed for the first time, from when it is due; None for no limit.
+    queue_timeout_seconds: float | None = None
+    #: How long one claim may run it; None for no limit.
+    attempt_timeout_seconds: float | None = None
+    #: Tasks with this key run at most `concurrency_limit` at once.
     concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    rate: RateLimit | None = None
+    #: Tasks with different keys take turns in their queue, however many each has.
     fairness_key: str | None = None
     session_id: UUID | None = None
+    #: Text of the model is sent to those who watch while it is made.
+    stream: bool = False
+    parent: Parent | None = None
+    #: 0 for a task that a client submitted, one more for each parent above.
+    depth: int = 0
+    forked_from: ForkOrigin | None = None
+    schedule_id: UUID | None = None
     traceparent: str | None = None
     created_by: str = "anonymous"
 
@@ -200,9 +248,21 @@ class Task:
     error: TaskError | None = None
     usage: TaskUsage = field(default_factory=TaskUsage)
     idempotency_key: str | None = None
+    queue_timeout_seconds: float | None = None
+    attempt_timeout_seconds: float | None = None
     concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    rate: RateLimit | None = None
     fairness_key: str | None = None
+    #: Queued, and held back: its concurrency key is full, or its rate used up.
+    blocked: bool = False
     session_id: UUID | None = None
+    stream: bool = False
     parent_id: UUID | None = None
+    depth: int = 0
+    #: Children that have not ended yet.
+    pending_children: int = 0
+    forked_from: ForkOrigin | None = None
+    schedule_id: UUID | None = None
     traceparent: str | None = None
     worker_id: str | None = None

@@ -191,7 +191,8 @@ class TaskService:
         Raises:
             TaskNotFound, TaskFinished.
         """
-        task = await self._tasks.cancel_task(caller.namespace, task_id, by=caller.subject)
+        task, rings = await self._tasks.cancel_task(caller.namespace, task_id, by=caller.subject)
+        self._relay.announce(rings)
         self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq), Nudge(NudgeKind.cancel, task.id, task.seq)])
         self._log.info(LogEvent.task_cancel_requested, task_id=str(task.id), by=caller.subject)
         return task
@@ -202,8 +203,8 @@ class TaskService:
         Raises:
             TaskNotFound, TaskNotFinished.
         """
-        task, ring = await self._tasks.retry_task(caller.namespace, task_id, by=caller.subject, retry_from=retry_from)
-        self._relay.announce([ring])
+        task, rings = await self._tasks.retry_task(caller.namespace, task_id, by=caller.subject, retry_from=retry_from)
+        self._relay.announce(rings)
         self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
         self._log.info(LogEvent.task_reopened, task_id=str(task.id), by=caller.subject, retry_from=retry_from.value)
         return task

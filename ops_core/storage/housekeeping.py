@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy import text
 
-from ops_core.ports import Nudge, NudgeKind, QueueBacklog, Ring
+from ops_core.ports import QueueBacklog, Ring
 from ops_core.storage import settle
 from ops_core.storage.column_types import UtcTime
+from ops_core.storage.consequences import written
 from ops_core.storage.reader import Reader
+from ops_core.storage.settlement import Settlement, rings_of
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.writes import Change, Held, HeldTask, Transaction
 
@@ -21,16 +23,16 @@ BACKLOG_BOUND = 10_000
 # One look into the index for each queue, and one bounded walk: ten million queued tasks cost no more than ten thousand.
 _BACKLOGS = text(f"""
 WITH RECURSIVE queues (queue) AS (
-    SELECT min(queue) FROM tasks WHERE status = 'queued'
+    SELECT min(queue) FROM tasks WHERE status = 'queued' AND NOT blocked
     UNION ALL
-    SELECT (SELECT min(t.queue) FROM tasks t WHERE t.status = 'queued' AND t.queue > q.queue)
+    SELECT (SELECT min(t.queue) FROM tasks t WHERE t.status = 'queued' AND NOT t.blocked AND t.queue > q.queue)
     FROM queues q WHERE q.queue IS NOT NULL
 )
 SELECT q.queue,
-    (SELECT count(*) FROM (SELECT 1 FROM tasks t WHERE t.status = 'queued' AND t.queue = q.queue
-        LIMIT {BACKLOG_BOUND}) counted) AS claimable,
-    (SELECT min(rung_at) FROM (SELECT t.rung_at FROM tasks t WHERE t.status = 'queued' AND t.queue = q.queue
-        LIMIT {BACKLOG_BOUND}) rung) AS oldest_ring,
+    (SELECT count(*) FROM (SELECT 1 FROM tasks t
+        WHERE t.status = 'queued' AND t.queue = q.queue AND NOT t.blocked LIMIT {BACKLOG_BOUND}) counted) AS claimable,
+    (SELECT min(rung_at) FROM (SELECT t.rung_at FROM tasks t
+        WHERE t.status = 'queued' AND t.queue = q.queue AND NOT t.blocked LIMIT {BACKLOG_BOUND}) rung) AS oldest_ring,
     CURRENT_TIMESTAMP AS now
 FROM queues q WHERE q.queue IS NOT NULL
 """).columns(oldest_ring=UtcTime)  # noqa: S608
@@ -45,13 +47,13 @@ class SqlHousekeepingStore:
         self._is_sqlite = is_sqlite
 
     async def release_due(self, *, limit: int) -> Sequence[Ring]:
-        return _rings(await self._change(lambda tx: tx.lock_due(limit), settle.released))
+        return rings_of(await self._change(lambda tx: tx.lock_due(limit), settle.released))
 
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
         def take_back(held: HeldTask, now: datetime) -> Change:
             return settle.taken_back(held, max_crashes, now)
 
-        return _rings(await self._change(lambda tx: tx.lock_expired(limit), take_back))
+        return rings_of(await self._change(lambda tx: tx.lock_expired(limit), take_back))
 
     async def fail_overdue(self, *, limit: int) -> int:
         return len(await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue))
@@ -66,15 +68,15 @@ class SqlHousekeepingStore:
     async def _change(
         self, lock: Callable[[Transaction], Any], decide: Callable[[HeldTask, datetime], Change]
     ) -> Sequence[Change]:
-        async def lock_and_decide(tx: Transaction) -> list[Change]:
+        async def lock_and_decide(tx: Transaction) -> Sequence[Change]:
             held: Held = await lock(tx)
-            changes = [decide(task, held.now) for task in held.tasks]
-            if changes:
-                await tx.apply_if_unchanged(changes)
-            return changes
+            settlement = Settlement(tx, held)
+            for task in held.tasks:
+                settlement.change(decide(task, held.now))
+            return await written(settlement)
 
         changes = await self._single.run_repeatable(lock_and_decide)
-        self._single.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
+        self._single.tell(changes)
         return changes
 
     def _age(self, row: Any) -> float:
@@ -82,12 +84,3 @@ class SqlHousekeepingStore:
         now = datetime.now(UTC) if self._is_sqlite else row["now"]
         age: float = (now - row["oldest_ring"]).total_seconds()
         return max(0.0, age)
-
-
-def _rings(changes: Sequence[Change]) -> Sequence[Ring]:
-    """One ring for each queue."""
-    by_queue: dict[str, list[Ring]] = {}
-    for change in changes:
-        if change.ring is not None:
-            by_queue.setdefault(change.ring.queue, []).append(change.ring)
-    return [Ring(queue, len(rings), rings[0].task_id, rings[0].traceparent) for queue, rings in by_queue.items()]

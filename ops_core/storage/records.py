@@ -11,7 +11,16 @@ from uuid import UUID
 from sqlalchemy import Boolean, Uuid
 
 from ops_core.domain.event import Event, EventType, StepPhase
-from ops_core.domain.task import Task, TaskError, TaskKind, TaskStatus, TaskUsage, WaitingFor
+from ops_core.domain.task import (
+    ForkOrigin,
+    RateLimit,
+    Task,
+    TaskError,
+    TaskKind,
+    TaskStatus,
+    TaskUsage,
+    WaitingFor,
+)
 from ops_core.storage.column_types import SearchableJson, UtcTime, VerbatimJson, time_from_sqlite
 from ops_core.storage.schema import tasks
 from ops_core.storage.writes import HELD_NAMES, HELD_STATE, HeldTask
@@ -26,7 +35,8 @@ TASK_COLUMNS = tuple(
         "parent_round",
         "parent_step_key",
         "resuming",
-        "pending_children",
+        "holds_key",
+        "queue_deadline_at",
         "wake_at",
         "rung_at",
         "claim_token",
@@ -72,13 +82,37 @@ def task_from_record(record: Mapping[str, Any], *, input: Any, result: Any) -> T
         error=TaskError(**_known(TaskError, error)) if error else None,
         usage=TaskUsage(**_known(TaskUsage, usage)) if usage else TaskUsage(),
         idempotency_key=record["idempotency_key"],
+        queue_timeout_seconds=record["queue_timeout_seconds"],
+        attempt_timeout_seconds=record["attempt_timeout_seconds"],
         concurrency_key=record["concurrency_key"],
+        concurrency_limit=record["concurrency_limit"],
+        rate=_rate(record),
         fairness_key=record["fairness_key"],
+        blocked=record["blocked"],
         session_id=record["session_id"],
+        stream=record["stream"],
         parent_id=record["parent_id"],
+        depth=record["depth"],
+        pending_children=record["pending_children"],
+        forked_from=_fork_origin(record),
+        schedule_id=record["schedule_id"],
         traceparent=record["traceparent"],
         worker_id=record["worker_id"],
     )
+
+
+def _rate(record: Mapping[str, Any]) -> RateLimit | None:
+    key = record["rate_key"]
+    if key is None:
+        return None
+    return RateLimit(key=key, limit=record["rate_limit"], per_seconds=record["rate_seconds"])
+
+
+def _fork_origin(record: Mapping[str, Any]) -> ForkOrigin | None:
+    id = record["forked_from_id"]
+    if id is None:
+        return None
+    return ForkOrigin(task_id=id, round=record["forked_from_round"], before_step=record["forked_before_step"])
 
 
 def event_from_record(record: Mapping[str, Any], *, payload: Any) -> Event:

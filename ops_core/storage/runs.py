@@ -12,13 +12,15 @@ from ops_core.domain.event import Event, EventType, NewEvent
 from ops_core.domain.outcome import Completed, Outcome, Retry
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import OpsCoreError, RunLost
-from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
+from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind
 from ops_core.storage import settle
 from ops_core.storage.blobs import Blobs
+from ops_core.storage.consequences import written
 from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import event_from_record, task_from_record
 from ops_core.storage.schema import task_events
+from ops_core.storage.settlement import Settlement, rings_of
 from ops_core.storage.writes import (
     NO_JSON,
     AppendAsk,
@@ -26,7 +28,6 @@ from ops_core.storage.writes import (
     Backend,
     Change,
     ClaimAsk,
-    Held,
     StoredJson,
     TaskRecord,
     Transaction,
@@ -40,6 +41,7 @@ class FinishAsk:
     lease: Lease
     outcome: Outcome
     result: StoredJson
+    parent_id: UUID | None = None
 
 
 class SqlRunStore:
@@ -92,11 +94,11 @@ class SqlRunStore:
         )
         return (await self._appends.write(ask)).seq
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
         result = NO_JSON
         if isinstance(outcome, Completed):
             result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
-        return await self._finishes.write(FinishAsk(lease, outcome, result))
+        return await self._finishes.write(FinishAsk(lease, outcome, result, parent_id))
 
     async def _events(self, task_id: UUID, *conditions: object) -> list[Event]:
         statement = select(task_events).where(task_events.c.task_id == task_id, *conditions).order_by(task_events.c.seq)  # type: ignore[arg-type]  # column expressions
@@ -210,16 +212,18 @@ class FinishBatch:
         return item.lease.task_id
 
     async def write(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
-        async def finish(tx: Transaction) -> dict[UUID, Change]:
-            held = await tx.lock([item.lease.task_id for item in items])
-            changes = _endings(held, items)
-            if changes:
-                await tx.apply_if_unchanged(list(changes.values()))
-            return changes
+        async def finish(tx: Transaction) -> Sequence[Change]:
+            # Parents too, in one order with the rest: whoever locks a child first and its parent after would wait for
+            # who does it the other way round.
+            parents = {item.parent_id for item in items if item.parent_id is not None}
+            settlement = Settlement(tx, await tx.lock([*{item.lease.task_id for item in items} | parents]))
+            for item in items:
+                await _end(settlement, item)
+            return await written(settlement)
 
         changes = await self._backend.transact(finish)
-        self._nudges.send([Nudge(NudgeKind.event, id, change.after.seq) for id, change in changes.items()])
-        return [_ended(changes.get(item.lease.task_id)) or _lost(item.lease.task_id) for item in items]
+        self._nudges.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
+        return _answers(items, changes)
 
     async def write_unless_written(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
         """Only who finds its lease over looks for its own ending: that of its epoch."""
@@ -254,20 +258,35 @@ def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
     return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
 
 
-def _endings(held: Held, items: Sequence[FinishAsk]) -> dict[UUID, Change]:
-    asked = {item.lease.task_id: item for item in items}
-    return {
-        task.id: settle.ended(task, asked[task.id].outcome, asked[task.id].result, held.now)
-        for task in held.tasks
-        if task.status is TaskStatus.running and task.epoch == asked[task.id].lease.epoch
-    }
+async def _end(settlement: Settlement, item: FinishAsk) -> None:
+    held = settlement.held(item.lease.task_id)
+    if held is None or held.status is not TaskStatus.running or held.epoch != item.lease.epoch:
+        return
+    settlement.change(settle.ended(held, item.outcome, item.result, settlement.now))
 
 
-def _ended(change: Change | None) -> Ended | None:
+def _answers(items: Sequence[FinishAsk], changes: Sequence[Change]) -> list[Ended | OpsCoreError]:
+    """What each asked for; what else has followed is rung for by the first."""
+    by_id = {change.after.id: change for change in changes}
+    ended = {item.lease.task_id for item in items if _is_ended(by_id.get(item.lease.task_id), item)}
+    rings = {id: rings_of([by_id[id]]) for id in ended}
+    others = rings_of(change for change in changes if change.after.id not in ended)
+    answers: list[Ended | OpsCoreError] = []
+    for item in items:
+        id = item.lease.task_id
+        if id not in ended:
+            answers.append(_lost(id))
+            continue
+        answers.append(Ended(by_id[id].after.status, (*rings[id], *others)))
+        others = []
+    return answers
+
+
+def _is_ended(change: Change | None, item: FinishAsk) -> bool:
+    """Whether this item's own run was ended, and not its task changed as a consequence of another's."""
     if change is None:
-        return None
-    rings: tuple[Ring, ...] = (change.ring,) if change.ring else ()
-    return Ended(change.after.status, rings)
+        return False
+    return change.before.status is TaskStatus.running and change.before.epoch == item.lease.epoch
 
 
 def _lost(task_id: UUID) -> RunLost:

@@ -6,14 +6,14 @@ from datetime import datetime
 from typing import Any, ClassVar, cast
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, LargeBinary, MetaData, SmallInteger, Table, Text, desc, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, MetaData, SmallInteger, Table, Text, desc, text
 from sqlmodel import Field, SQLModel
 
 from ops_core.domain.task import FINAL, LIVE, JsonObject, JsonValue, TaskStatus
 from ops_core.storage.column_types import SearchableJson, UtcTime, VerbatimJson
 
 #: The migration that this code is written for; a test holds it equal to Alembic's head.
-SCHEMA_REVISION = "0001"
+SCHEMA_REVISION = "0002"
 
 
 def fits(revision: str | None) -> bool:
@@ -81,14 +81,58 @@ class TaskRow(_Stored, table=True):
         CheckConstraint("status <> 'queued' OR rung_at IS NOT NULL", name="queued_is_rung"),
         CheckConstraint("status <> 'failed' OR error IS NOT NULL", name="failed_has_error"),
         CheckConstraint("idempotency_key IS NULL OR request_hash IS NOT NULL", name="key_has_hash"),
-        # Best first, per queue: the claim's own index.
+        # Best first, per queue: the claim's own index. `blocked` is a column of it and not of its condition, so that a
+        # version that does not know of keys can use it too.
         Index(
             "ix_tasks_claimable",
             "queue",
+            "blocked",
             desc("priority"),
+            "rank",
             "id",
             postgresql_where=text("status = 'queued'"),
             sqlite_where=text("status = 'queued'"),
+        ),
+        # Who is next when a concurrency key or a rate lets somebody in.
+        Index(
+            "ix_tasks_blocked_by_concurrency",
+            "namespace",
+            "concurrency_key",
+            desc("priority"),
+            "rank",
+            "id",
+            postgresql_where=text("blocked AND concurrency_key IS NOT NULL"),
+            sqlite_where=text("blocked AND concurrency_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_tasks_blocked_by_rate",
+            "namespace",
+            "rate_key",
+            desc("priority"),
+            "rank",
+            "id",
+            postgresql_where=text("blocked AND rate_key IS NOT NULL"),
+            sqlite_where=text("blocked AND rate_key IS NOT NULL"),
+        ),
+        Index(
+            "ix_tasks_queue_deadline",
+            "queue_deadline_at",
+            postgresql_where=text("queue_deadline_at IS NOT NULL AND status = 'queued' AND attempt = 0"),
+            sqlite_where=text("queue_deadline_at IS NOT NULL AND status = 'queued' AND attempt = 0"),
+        ),
+        Index(
+            "ix_tasks_input_blob",
+            "namespace",
+            "input_blob",
+            postgresql_where=text("input_blob IS NOT NULL"),
+            sqlite_where=text("input_blob IS NOT NULL"),
+        ),
+        Index(
+            "ix_tasks_result_blob",
+            "namespace",
+            "result_blob",
+            postgresql_where=text("result_blob IS NOT NULL"),
+            sqlite_where=text("result_blob IS NOT NULL"),
         ),
         Index(
             "ix_tasks_scheduled",
@@ -173,6 +217,19 @@ class TaskRow(_Stored, table=True):
     parent_id: UUID | None
     parent_round: int | None
     parent_step_key: str | None = Field(sa_type=Text)
+    depth: int = Field(sa_type=SmallInteger, sa_column_kwargs={"server_default": "0"})
+    #: Of the first wait for a claim only; `queue_deadline_at` is made of it when the task is added.
+    queue_timeout_seconds: float | None
+    attempt_timeout_seconds: float | None
+    concurrency_limit: int | None
+    rate_key: str | None = Field(sa_type=Text)
+    rate_limit: int | None
+    rate_seconds: float | None
+    stream: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    forked_from_id: UUID | None
+    forked_from_round: int | None
+    forked_before_step: int | None
+    schedule_id: UUID | None
     traceparent: str | None = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcTime)
     created_by: str = Field(sa_type=Text)
@@ -187,6 +244,13 @@ class TaskRow(_Stored, table=True):
     #: The next claim goes on where a worker stopped, and counts no attempt.
     resuming: bool = Field(sa_column_kwargs={"server_default": text("false")})
     pending_children: int = Field(sa_column_kwargs={"server_default": "0"})
+    #: Queued, and held back by its concurrency key or its rate.
+    blocked: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    #: It has a place of its concurrency key: it is queued and let in, or runs.
+    holds_key: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    #: Virtual time of its fairness key: the lower is claimed first. 0 for tasks without a key.
+    rank: int = Field(sa_type=BigInteger, sa_column_kwargs={"server_default": "0"})
+    queue_deadline_at: datetime | None = Field(sa_type=UtcTime)
     run_at: datetime | None = Field(sa_type=UtcTime)
     wake_at: datetime | None = Field(sa_type=UtcTime)
     #: When whoever made it claimable last meant to ring; written with the change itself, never after it.
@@ -223,6 +287,13 @@ class EventRow(_Stored, table=True):
             postgresql_where=text("step_key IS NOT NULL"),
             sqlite_where=text("step_key IS NOT NULL"),
         ),
+        Index(
+            "ix_task_events_payload_blob",
+            "namespace",
+            "payload_blob",
+            postgresql_where=text("payload_blob IS NOT NULL"),
+            sqlite_where=text("payload_blob IS NOT NULL"),
+        ),
         {"postgresql_with": _GROWING_TABLE},
     )
 
@@ -239,6 +310,193 @@ class EventRow(_Stored, table=True):
     at: datetime = Field(sa_type=UtcTime)
     payload: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
     payload_blob: str | None = Field(sa_type=Text)
+
+
+class WaitRow(_Stored, table=True):
+    """Something that a task waits for. Gone once there is an answer, or the task ends; the log keeps both."""
+
+    __tablename__ = "waits"
+
+    task_id: UUID = Field(primary_key=True)
+    step_key: str = Field(primary_key=True, sa_type=Text)
+    namespace: str = Field(sa_type=Text)
+    round: int
+    #: approval, input, signal, timer or child.
+    kind: str = Field(sa_type=Text)
+    #: Of the signal.
+    name: str | None = Field(sa_type=Text)
+    #: When it is answered by the clock; the earliest of a task's is its `wake_at`.
+    expires_at: datetime | None = Field(sa_type=UtcTime)
+    #: As in the intent, which its answer repeats.
+    fingerprint: str | None = Field(sa_type=Text)
+    since: datetime = Field(sa_type=UtcTime)
+
+
+class ApprovalRow(_Stored, table=True):
+    """A question to people. Outlives its task: no foreign key."""
+
+    __tablename__ = "approvals"
+    __table_args__ = (
+        CheckConstraint("(decided_at IS NOT NULL) = (status <> 'pending')", name="decided_iff_not_pending"),
+        Index("uq_approvals_step", "task_id", "round", "step_key", unique=True),
+        Index("ix_approvals_newest", "namespace", desc("created_at"), desc("id")),
+        Index(
+            "ix_approvals_pending",
+            "namespace",
+            "created_at",
+            "id",
+            postgresql_where=text("status = 'pending'"),
+            sqlite_where=text("status = 'pending'"),
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    namespace: str = Field(sa_type=Text)
+    task_id: UUID
+    round: int
+    step_key: str = Field(sa_type=Text)
+    agent: str = Field(sa_type=Text)
+    request: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
+    status: str = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=UtcTime)
+    expires_at: datetime | None = Field(sa_type=UtcTime)
+    escalated_at: datetime | None = Field(sa_type=UtcTime)
+    decided_at: datetime | None = Field(sa_type=UtcTime)
+
+
+class VoteRow(_Stored, table=True):
+    """What one person said to an approval; never changed, never deleted."""
+
+    __tablename__ = "approval_votes"
+    approval_id: UUID = Field(primary_key=True)
+    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    decision: str = Field(sa_type=Text)
+    voter: str = Field(sa_type=Text)
+    groups: list[str] = Field(sa_type=VerbatimJson, nullable=False)
+    reason: str | None = Field(sa_type=Text)
+    arguments: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
+    response: JsonValue = Field(sa_type=VerbatimJson, nullable=True)
+    at: datetime = Field(sa_type=UtcTime)
+
+
+class SignalRow(_Stored, table=True):
+    """A signal to a task; kept until a step takes it."""
+
+    __tablename__ = "signals"
+    __table_args__ = (
+        Index(
+            "ix_signals_kept",
+            "task_id",
+            "name",
+            "sent_at",
+            "id",
+            postgresql_where=text("taken_by IS NULL"),
+            sqlite_where=text("taken_by IS NULL"),
+        ),
+        Index("ix_signals_task", "task_id", "sent_at", "id"),
+        Index(
+            "uq_signals_idempotency_key",
+            "task_id",
+            "idempotency_key",
+            unique=True,
+            postgresql_where=text("idempotency_key IS NOT NULL"),
+            sqlite_where=text("idempotency_key IS NOT NULL"),
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    namespace: str = Field(sa_type=Text)
+    task_id: UUID
+    name: str = Field(sa_type=Text)
+    payload: JsonValue = Field(sa_type=VerbatimJson, nullable=True)
+    sent_by: str = Field(sa_type=Text)
+    sent_at: datetime = Field(sa_type=UtcTime)
+    idempotency_key: str | None = Field(sa_type=Text)
+    taken_by: str | None = Field(sa_type=Text)
+
+
+class ScheduleRow(_Stored, table=True):
+    """A cron line that adds tasks."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        CheckConstraint("paused OR next_at IS NOT NULL", name="has_next_time"),
+        Index("uq_schedules_name", "namespace", "name", unique=True),
+        Index(
+            "ix_schedules_due",
+            "next_at",
+            postgresql_where=text("NOT paused"),
+            sqlite_where=text("NOT paused"),
+        ),
+    )
+
+    id: UUID = Field(primary_key=True)
+    namespace: str = Field(sa_type=Text)
+    name: str = Field(sa_type=Text)
+    cron: str = Field(sa_type=Text)
+    timezone: str = Field(sa_type=Text)
+    submission: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
+    catch_up: str = Field(sa_type=Text)
+    paused: bool
+    next_at: datetime | None = Field(sa_type=UtcTime)
+    last_at: datetime | None = Field(sa_type=UtcTime)
+    last_task_id: UUID | None
+    last_error: str | None = Field(sa_type=Text)
+    version: int
+    created_at: datetime = Field(sa_type=UtcTime)
+    created_by: str = Field(sa_type=Text)
+    updated_at: datetime = Field(sa_type=UtcTime)
+
+
+class ConcurrencyKeyRow(_Stored, table=True):
+    """How many tasks hold a place of a concurrency key. Its row is the key's lock."""
+
+    __tablename__ = "concurrency_keys"
+    __table_args__ = (CheckConstraint("held >= 0", name="held_sane"),)
+
+    namespace: str = Field(primary_key=True, sa_type=Text)
+    concurrency_key: str = Field(primary_key=True, sa_type=Text)
+    held: int
+    used_at: datetime = Field(sa_type=UtcTime)
+
+
+class RateKeyRow(_Stored, table=True):
+    """When the tasks of a rate key may start. Its row is the key's lock."""
+
+    __tablename__ = "rate_keys"
+
+    namespace: str = Field(primary_key=True, sa_type=Text)
+    rate_key: str = Field(primary_key=True, sa_type=Text)
+    #: Theoretical arrival time of the next task (GCRA, ITU-T I.371).
+    next_at: datetime = Field(sa_type=UtcTime)
+    #: When a blocked task of this key can be let in; None when none is blocked.
+    release_at: datetime | None = Field(sa_type=UtcTime, index=True)
+    used_at: datetime = Field(sa_type=UtcTime)
+
+
+class FairnessKeyRow(_Stored, table=True):
+    """How far a fairness key has got in its queue's virtual time (start-time fair queueing)."""
+
+    __tablename__ = "fairness_keys"
+    __table_args__ = (Index("ix_fairness_keys_last_rank", "queue", desc("last_rank")),)
+
+    queue: str = Field(primary_key=True, sa_type=Text)
+    namespace: str = Field(primary_key=True, sa_type=Text)
+    fairness_key: str = Field(primary_key=True, sa_type=Text)
+    last_rank: int = Field(sa_type=BigInteger)
+    used_at: datetime = Field(sa_type=UtcTime)
+
+
+class TextDeltaRow(_Stored, table=True):
+    """The text of a step that a model is writing, so far. Gone when the step is recorded."""
+
+    __tablename__ = "task_deltas"
+
+    task_id: UUID = Field(primary_key=True)
+    step_key: str = Field(primary_key=True, sa_type=Text)
+    epoch: int
+    body: str = Field(sa_type=Text)
+    at: datetime = Field(sa_type=UtcTime)
 
 
 class AgentRow(_Stored, table=True):
@@ -302,3 +560,12 @@ agents = _table(AgentRow)
 agent_versions = _table(AgentVersionRow)
 workers = _table(WorkerRow)
 blobs = _table(BlobRow)
+waits = _table(WaitRow)
+approvals = _table(ApprovalRow)
+approval_votes = _table(VoteRow)
+signals = _table(SignalRow)
+schedules = _table(ScheduleRow)
+concurrency_keys = _table(ConcurrencyKeyRow)
+rate_keys = _table(RateKeyRow)
+fairness_keys = _table(FairnessKeyRow)
+task_deltas = _table(TextDeltaRow)

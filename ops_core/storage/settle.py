@@ -9,6 +9,7 @@ from typing import Any
 from ops_core.domain.event import EventType
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.task import JsonObject, RetryFrom, TaskError, TaskStatus, TaskUsage, check_transition
+from ops_core.domain.wait import waiting_for
 from ops_core.ports import Ring
 from ops_core.storage.json_text import dump_json
 from ops_core.storage.writes import Change, HeldTask, LoggedEvent, StoredJson
@@ -37,12 +38,12 @@ def ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) -
             after = _moved(
                 held,
                 TaskStatus.waiting,
-                waiting_for=str(outcome.waiting_for),
-                wake_at=outcome.wake_at,
+                waiting_for=str(waiting_for(outcome.waits[0])),
+                wake_at=None,
                 epoch=held.epoch + 1,
                 **_RELEASED,
             )
-            facts = {"waiting_for": str(outcome.waiting_for), "wake_at": rfc3339(outcome.wake_at)}
+            facts = {"waiting_for": str(waiting_for(outcome.waits[0]))}
             return _change(held, after, now, (EventType.task_waiting, facts))
         case HandedOver():
             after = _claimable(held, now, resuming=True)

@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
 from ops_core.errors import InvalidInput, StoreUnavailable, TaskNotFound
-from ops_core.ports import Nudge, NudgeBus, NudgeKind
+from ops_core.ports import Nudge, NudgeBus, NudgeKind, Ring
+from ops_core.storage.consequences import written
+from ops_core.storage.settlement import Settlement, rings_of
 from ops_core.storage.writes import AnswerLost, Backend, Change, HeldTask, Transaction, TryAgain, WriteRefused
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of the task that was asked for, and what is to be rung for it and all that followed."""
+
+    change: Change
+    rings: Sequence[Ring]
 
 
 class SingleWrite:
@@ -26,8 +37,8 @@ class SingleWrite:
 
     async def change(
         self, namespace: str, task_id: UUID, decide: Callable[[HeldTask, datetime], Change | None]
-    ) -> Change | None:
-        """Lock the task, decide what becomes of it, write that, tell whoever watches.
+    ) -> Changed | None:
+        """Lock the task, decide what becomes of it, write that with all that follows, tell whoever watches.
 
         A change whose answer was lost is looked for by its first event before it is decided anew.
 
@@ -37,22 +48,31 @@ class SingleWrite:
         """
         tried: Change | None = None
 
-        async def lock_and_decide(tx: Transaction) -> Change | None:
+        async def lock_and_decide(tx: Transaction) -> Sequence[Change]:
             nonlocal tried
             held = await tx.lock([task_id])
             if not held.tasks or held.tasks[0].namespace != namespace:
                 raise TaskNotFound(f"there is no task {task_id}")
             if tried is not None and await tx.has_event(task_id, tried.events[0]):
-                return tried
+                # What followed from it is rung for by the housekeeper.
+                return [tried]
             tried = decide(held.tasks[0], held.now)
-            if tried is not None:
-                await tx.apply_if_unchanged([tried])
-            return tried
+            if tried is None:
+                return []
+            settlement = Settlement(tx, held)
+            settlement.change(tried)
+            return await written(settlement)
 
-        change = await self.run_repeatable(lock_and_decide)
-        if change is not None:
-            self.send([Nudge(NudgeKind.event, task_id, change.after.seq)])
-        return change
+        changes = await self.run_repeatable(lock_and_decide)
+        self.tell(changes)
+        own = next((change for change in changes if change.after.id == task_id), None)
+        return Changed(own, rings_of(changes)) if own is not None else None
+
+    def tell(self, changes: Sequence[Change]) -> None:
+        """Tell whoever watches these tasks, and the workers of those that are to stop."""
+        self.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
+        asked = [c.after.id for c in changes if c.before.cancel_requested_at is None is not c.after.cancel_requested_at]
+        self.send([Nudge(NudgeKind.cancel, id) for id in asked])
 
     async def run_repeatable(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run work that is harmless when it is done twice: again until it is surely written, for a bounded time.

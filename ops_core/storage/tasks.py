@@ -101,27 +101,25 @@ class SqlTaskStore:
         payloads = await self._blobs.values(rows, "payload")
         return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
 
-    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:
+    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         def cancel(held: HeldTask, now: Any) -> Change | None:
             if held.status.is_final:
                 raise TaskFinished(f"the task is {held.status} already; only a live task can be canceled")
             return settle.canceled_by(held, by, now)
 
-        change = await self._single.change(namespace, task_id, cancel)
-        if change is not None and change.after.status is TaskStatus.running:
-            self._single.send([Nudge(NudgeKind.cancel, task_id)])
-        return await self._must_get(namespace, task_id)
+        changed = await self._single.change(namespace, task_id, cancel)
+        return await self._must_get(namespace, task_id), changed.rings if changed is not None else ()
 
-    async def retry_task(self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom) -> tuple[Task, Ring]:
+    async def retry_task(
+        self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom, before_step: int | None = None
+    ) -> tuple[Task, Sequence[Ring]]:
         def reopen(held: HeldTask, now: Any) -> Change:
             if not held.status.is_final:
                 raise TaskNotFinished(f"the task is {held.status}; only a finished task can be retried")
             return settle.reopened(held, by, retry_from, now)
 
-        change = await self._single.change(namespace, task_id, reopen)
-        if change is None or change.ring is None:
-            raise AssertionError("a reopened task is queued")
-        return await self._must_get(namespace, task_id), change.ring
+        changed = await self._single.change(namespace, task_id, reopen)
+        return await self._must_get(namespace, task_id), changed.rings if changed is not None else ()
 
     def _listing(self, query: TaskQuery) -> Select[Any]:
         column = tasks.c

@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Protocol, TypeAlias, TypeVar
 from uuid import UUID
 
+from sqlalchemy import Executable
+
 from ops_core.domain.event import EventType, StepPhase
 from ops_core.domain.task import NewTask, TaskStatus
 from ops_core.ports import Ring
@@ -30,6 +32,15 @@ NO_JSON = StoredJson()
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a new task stands among those of its keys."""
+
+    blocked: bool = False
+    holds_key: bool = False
+    rank: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class TaskInsert:
     """A new task with its JSON already in the form of the row."""
 
@@ -38,6 +49,7 @@ class TaskInsert:
     labels: str
     #: Payload of its first event.
     submitted: str
+    place: Place = Place()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +112,20 @@ class HeldTask:
 
     id: UUID
     namespace: str
+    agent: str
     queue: str
+    priority: int
     max_attempts: int
     timeout_seconds: float | None
+    queue_timeout_seconds: float | None
+    concurrency_key: str | None
+    concurrency_limit: int | None
+    rate_key: str | None
+    rate_limit: int | None
+    rate_seconds: float | None
+    parent_id: UUID | None
+    parent_round: int | None
+    parent_step_key: str | None
     traceparent: str | None
 
     status: TaskStatus
@@ -112,6 +135,9 @@ class HeldTask:
     epoch: int
     seq: int
     resuming: bool
+    pending_children: int
+    blocked: bool
+    holds_key: bool
     run_at: datetime | None
     wake_at: datetime | None
     rung_at: datetime | None
@@ -130,7 +156,11 @@ class HeldTask:
 
 
 #: Columns of HeldTask that only name the task, and those that `apply` writes.
-HELD_NAMES = ("id", "namespace", "queue", "max_attempts", "timeout_seconds", "traceparent")
+HELD_NAMES = (
+    *("id", "namespace", "agent", "queue", "priority", "max_attempts", "timeout_seconds", "queue_timeout_seconds"),
+    *("concurrency_key", "concurrency_limit", "rate_key", "rate_limit", "rate_seconds"),
+    *("parent_id", "parent_round", "parent_step_key", "traceparent"),
+)
 HELD_STATE = tuple(name for name in HeldTask.__slots__ if name not in HELD_NAMES)
 
 
@@ -140,7 +170,11 @@ class LoggedEvent:
 
     seq: int
     type: EventType
-    payload: str
+    #: JSON text; None when it is long and kept as a blob.
+    payload: str | None
+    step_key: str | None = None
+    phase: StepPhase | None = None
+    payload_blob: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +229,10 @@ class Transaction(Protocol):
 
     async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
         """Whether the task's log has exactly this."""
+
+    async def run(self, statement: Executable) -> Sequence[dict[str, Any]]:
+        """Execute a statement that is the same on both databases, and give the rows it returns. For what is not asked
+        thousands of times a second: it is compiled each time."""
 
     async def lock(self, ids: Sequence[UUID]) -> Held: ...
 

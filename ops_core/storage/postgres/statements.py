@@ -14,9 +14,12 @@ from uuid import UUID
 
 from psycopg import AsyncConnection, Error
 from psycopg.rows import DictRow
+from sqlalchemy import Executable
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 
 from ops_core.domain.event import EVENT_FORMAT, EventType
 from ops_core.domain.task import TaskStatus, check_transition
+from ops_core.storage.portable import compiled
 from ops_core.storage.postgres.arrays import array_literal
 from ops_core.storage.records import HELD_COLUMNS, TASK_COLUMNS, held_from_record
 from ops_core.storage.writes import (
@@ -34,6 +37,8 @@ from ops_core.storage.writes import (
     TaskInsert,
     TaskRecord,
 )
+
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # theirs
 
 # Columns of a new task as parameters: name, type of the array, cast of the element.
 _NEW = (
@@ -58,26 +63,59 @@ _NEW = (
     ("created_by", "text", ""),
     ("run_at", "timestamptz", ""),
 )
-# Passed over when the id or the idempotency key is known; a twin in flight is waited for. The first event is made of
-# what was inserted, since a join with the parameters would compare each with each.
-_INSERT_TASKS_UNLESS_KNOWN = f"""
-WITH added AS (
-    INSERT INTO tasks ({", ".join(name for name, _, _ in _NEW)}, created_at, status, seq, rung_at, deadline_at)
-    SELECT {", ".join(f"a.{name}{convert}" for name, _, convert in _NEW)}, now(),
-        CASE WHEN a.run_at > now() THEN 'scheduled' ELSE 'queued' END, 1,
-        CASE WHEN a.run_at > now() THEN NULL ELSE now() END, now() + make_interval(secs => a.timeout_seconds)
-    FROM unnest({", ".join(f"%s::{kind}[]" for _, kind, _ in _NEW)}) AS a ({", ".join(name for name, _, _ in _NEW)})
-    ON CONFLICT DO NOTHING
-    RETURNING id, namespace, status, created_at, deadline_at, agent, queue, priority, labels, run_at
-), logged AS (
-    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
-    SELECT id, 1, namespace, 1, 'task.submitted', {EVENT_FORMAT}, created_at, json_strip_nulls(json_build_object(
-        'agent', agent, 'queue', queue, 'priority', priority, 'labels', labels,
-        'run_at', to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
-    FROM added
+# And those that few tasks use: a batch without any is spared them.
+_NEW_RARE = (
+    ("queue_timeout_seconds", "float8", ""),
+    ("attempt_timeout_seconds", "float8", ""),
+    ("concurrency_limit", "int", ""),
+    ("rate_key", "text", ""),
+    ("rate_limit", "int", ""),
+    ("rate_seconds", "float8", ""),
+    ("stream", "bool", ""),
+    ("parent_id", "uuid", ""),
+    ("parent_round", "int", ""),
+    ("parent_step_key", "text", ""),
+    ("depth", "int", ""),
+    ("forked_from_id", "uuid", ""),
+    ("forked_from_round", "int", ""),
+    ("forked_before_step", "int", ""),
+    ("schedule_id", "uuid", ""),
+    ("blocked", "bool", ""),
+    ("holds_key", "bool", ""),
+    ("rank", "int8", ""),
 )
-SELECT id, status, created_at, deadline_at FROM added
-"""  # noqa: S608
+
+
+def _inserting(columns: Sequence[tuple[str, str, str]], *, queue_deadline: str) -> str:
+    # Passed over when the id or the idempotency key is known; a twin in flight is waited for. The first event is made
+    # of what was inserted, since a join with the parameters would compare each with each.
+    return f"""
+    WITH added AS (
+        INSERT INTO tasks ({", ".join(name for name, _, _ in columns)}, created_at, status, seq, rung_at, deadline_at,
+            queue_deadline_at)
+        SELECT {", ".join(f"a.{name}{convert}" for name, _, convert in columns)}, now(),
+            CASE WHEN a.run_at > now() THEN 'scheduled' ELSE 'queued' END, 1,
+            CASE WHEN a.run_at > now() THEN NULL ELSE now() END, now() + make_interval(secs => a.timeout_seconds),
+            {queue_deadline}
+        FROM unnest({", ".join(f"%s::{kind}[]" for _, kind, _ in columns)})
+            AS a ({", ".join(name for name, _, _ in columns)})
+        ON CONFLICT DO NOTHING
+        RETURNING id, namespace, status, created_at, deadline_at, agent, queue, priority, labels, run_at
+    ), logged AS (
+        INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
+        SELECT id, 1, namespace, 1, 'task.submitted', {EVENT_FORMAT}, created_at, json_strip_nulls(json_build_object(
+            'agent', agent, 'queue', queue, 'priority', priority, 'labels', labels,
+            'run_at', to_char(run_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')))
+        FROM added
+    )
+    SELECT id, status, created_at, deadline_at FROM added
+    """  # noqa: S608
+
+
+_INSERT_PLAIN_TASKS_UNLESS_KNOWN = _inserting(_NEW, queue_deadline="NULL::timestamptz")
+_INSERT_TASKS_UNLESS_KNOWN = _inserting(
+    (*_NEW, *_NEW_RARE), queue_deadline="greatest(now(), a.run_at) + make_interval(secs => a.queue_timeout_seconds)"
+)
 
 _FIND_KNOWN = """
 SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at FROM tasks
@@ -92,8 +130,9 @@ JOIN tasks t ON t.namespace = k.namespace AND t.idempotency_key = k.idempotency_
 _CLAIM_BEST = f"""
 WITH wanted AS (
     SELECT id FROM tasks
-    WHERE status = 'queued' AND queue = %s AND (deadline_at IS NULL OR deadline_at > now())
-    ORDER BY priority DESC, id LIMIT %s FOR UPDATE SKIP LOCKED
+    WHERE status = 'queued' AND queue = %s AND blocked = false AND (deadline_at IS NULL OR deadline_at > now())
+        AND (queue_deadline_at IS NULL OR attempt > 0 OR queue_deadline_at > now())
+    ORDER BY priority DESC, rank, id LIMIT %s FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE tasks t SET status = 'running', epoch = epoch + 1, attempt = attempt + (NOT resuming)::int,
         resuming = false, seq = seq + 1, started_at = coalesce(started_at, now()), worker_id = %s,
@@ -106,12 +145,12 @@ WITH wanted AS (
         json_build_object('attempt', attempt, 'epoch', epoch, 'worker_id', worker_id)
     FROM claimed
 )
-SELECT *, now() AS claimed_at FROM claimed ORDER BY priority DESC, id
+SELECT *, now() AS claimed_at FROM claimed ORDER BY priority DESC, rank, id
 """  # noqa: S608
 
 _FIND_CLAIMED = f"""
 SELECT {", ".join(TASK_COLUMNS)}, now() AS claimed_at FROM tasks WHERE status = 'running' AND claim_token = %s
-ORDER BY priority DESC, id
+ORDER BY priority DESC, rank, id
 """  # noqa: S608
 
 # The lock comes first, in the same statement: an INSERT that only compares the epoch lets a stale writer in. A step
@@ -167,7 +206,8 @@ _LOCK_OVERDUE = _locking(
 )
 
 _STATE_TYPES = {
-    **dict.fromkeys(("attempt", "crashes", "round", "epoch", "seq"), "int"),
+    **dict.fromkeys(("attempt", "crashes", "round", "epoch", "seq", "pending_children"), "int"),
+    **dict.fromkeys(("resuming", "blocked", "holds_key"), "bool"),
     **dict.fromkeys(
         (
             *("run_at", "wake_at", "rung_at", "started_at", "finished_at", "deadline_at"),
@@ -175,17 +215,18 @@ _STATE_TYPES = {
         ),
         "timestamptz",
     ),
-    "resuming": "bool",
     "claim_token": "uuid",
 }
 _STATE_CASTS = {"result": "::json", "error": "::json", "usage": "::json"}
 # Compare-and-set on epoch and status, although the rows are locked: a decision about another row must never be written.
 _APPLY_IF_UNCHANGED = f"""
 WITH logged AS (
-    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
-    SELECT e.task_id, e.seq, e.namespace, e.round, e.type, {EVENT_FORMAT}, e.at, e.payload::json
-    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::text[], %s::timestamptz[], %s::text[])
-        AS e (task_id, seq, namespace, round, type, at, payload)
+    INSERT INTO task_events (task_id, seq, namespace, round, type, step_key, phase, format, at, payload, payload_blob)
+    SELECT e.task_id, e.seq, e.namespace, e.round, e.type, e.step_key, e.phase, {EVENT_FORMAT}, e.at,
+        e.payload::json, e.payload_blob
+    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::int[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
+            %s::text[], %s::text[])
+        AS e (task_id, seq, namespace, round, type, step_key, phase, at, payload, payload_blob)
 )
 UPDATE tasks t SET {", ".join(f"{name} = c.{name}{_STATE_CASTS.get(name, '')}" for name in HELD_STATE)}
 FROM unnest(%s::uuid[], %s::int[], %s::text[],
@@ -231,8 +272,13 @@ class PostgresTransaction:
         self._connection = connection
 
     async def insert_tasks_unless_known(self, tasks: Sequence[TaskInsert]) -> Sequence[Inserted]:
-        columns = zip(*(_new_values(task) for task in tasks), strict=True)
-        rows = await self._rows(_INSERT_TASKS_UNLESS_KNOWN, [array_literal(column) for column in columns])
+        rare = [_rare_values(task) for task in tasks]
+        values = [_new_values(task) for task in tasks]
+        statement = _INSERT_PLAIN_TASKS_UNLESS_KNOWN
+        if any(one != _NOTHING_RARE for one in rare):
+            statement, values = _INSERT_TASKS_UNLESS_KNOWN, [(*a, *b) for a, b in zip(values, rare, strict=True)]
+        columns = zip(*values, strict=True)
+        rows = await self._rows(statement, [array_literal(column) for column in columns])
         return [Inserted(**{**row, "status": TaskStatus(row["status"])}) for row in rows]
 
     async def find_known(self, tasks: Sequence[TaskInsert]) -> Sequence[KnownTask]:
@@ -278,6 +324,12 @@ class PostgresTransaction:
     async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
         return bool(await self._rows(_FIND_EVENT, (task_id, event.seq, str(event.type), event.payload)))
 
+    async def run(self, statement: Executable) -> Sequence[dict[str, Any]]:
+        text, values, read = compiled(statement, _DIALECT)
+        # Not prepared: plans of statements that are seldom asked are not worth their memory.
+        cursor = await self._connection.execute(text.encode(), values, prepare=False)
+        return [read(row) for row in await cursor.fetchall()] if cursor.description else []
+
     async def lock(self, ids: Sequence[UUID]) -> Held:
         return _held(await self._rows(_LOCK, (array_literal(ids),)))
 
@@ -292,7 +344,10 @@ class PostgresTransaction:
 
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
         events = [
-            (c.after.id, e.seq, c.after.namespace, c.after.round, e.type, c.at, e.payload)
+            (
+                *(c.after.id, e.seq, c.after.namespace, c.after.round, e.type, e.step_key, e.phase, c.at),
+                *(e.payload, e.payload_blob),
+            )
             for c in changes
             for e in c.events
         ]
@@ -300,7 +355,7 @@ class PostgresTransaction:
             (c.before.id, c.before.epoch, c.before.status, *(getattr(c.after, name) for name in HELD_STATE))
             for c in changes
         ]
-        columns = [*_columns(events, 7), *_columns(states, 3 + len(HELD_STATE))]
+        columns = [*_columns(events, 10), *_columns(states, 3 + len(HELD_STATE))]
         cursor = await self._connection.execute(_APPLY_IF_UNCHANGED, columns)
         if cursor.rowcount != len(changes):
             raise AssertionError("a held row changed under its lock")
@@ -341,6 +396,22 @@ def _new_values(task: TaskInsert) -> tuple[Any, ...]:
         *(new.idempotency_key, new.request_hash, new.concurrency_key, new.fairness_key, new.session_id),
         *(new.traceparent, new.created_by, new.run_at),
     )
+
+
+def _rare_values(task: TaskInsert) -> tuple[Any, ...]:
+    new, rate, parent, origin = task.new, task.new.rate, task.new.parent, task.new.forked_from
+    return (
+        *(new.queue_timeout_seconds, new.attempt_timeout_seconds, new.concurrency_limit),
+        *((rate.key, rate.limit, rate.per_seconds) if rate else (None, None, None)),
+        new.stream,
+        *((parent.task_id, parent.round, parent.step_key) if parent else (None, None, None)),
+        new.depth,
+        *((origin.task_id, origin.round, origin.before_step) if origin else (None, None, None)),
+        *(new.schedule_id, task.place.blocked, task.place.holds_key, task.place.rank),
+    )
+
+
+_NOTHING_RARE = (*[None] * 6, False, None, None, None, 0, None, None, None, None, False, False, 0)
 
 
 def _held(rows: Iterable[DictRow]) -> Held:

@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Executable
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
+
 from ops_core.domain.event import EVENT_FORMAT, EventType
 from ops_core.domain.task import TaskStatus, check_transition
 from ops_core.storage.column_types import time_to_sqlite
 from ops_core.storage.json_text import dump_json
+from ops_core.storage.portable import compiled
 from ops_core.storage.records import HELD_COLUMNS, TASK_COLUMNS, held_from_sqlite, record_from_sqlite
 from ops_core.storage.writes import (
     HELD_STATE,
@@ -28,10 +32,15 @@ from ops_core.storage.writes import (
     TaskRecord,
 )
 
+_DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
+
 _INSERTED = (
     "id, namespace, kind, agent, agent_digest, queue, priority, input, input_blob, labels, max_attempts, "
     "timeout_seconds, idempotency_key, request_hash, concurrency_key, fairness_key, session_id, traceparent, "
-    "created_at, created_by, status, seq, run_at, rung_at, deadline_at"
+    "created_at, created_by, status, seq, run_at, rung_at, deadline_at, queue_deadline_at, queue_timeout_seconds, "
+    "attempt_timeout_seconds, concurrency_limit, rate_key, rate_limit, rate_seconds, stream, parent_id, parent_round, "
+    "parent_step_key, depth, forked_from_id, forked_from_round, forked_before_step, schedule_id, blocked, holds_key, "
+    "rank"
 )
 # Passed over when the id or the idempotency key is known.
 _INSERT_TASK_UNLESS_KNOWN = f"""
@@ -53,15 +62,17 @@ _CLAIM_BEST = f"""
 UPDATE tasks SET status = 'running', epoch = epoch + 1, attempt = attempt + (NOT resuming), resuming = 0, seq = seq + 1,
     started_at = coalesce(started_at, :now), worker_id = :worker, claim_token = :token, lease_expires_at = :lease
 WHERE id IN (
-    SELECT id FROM tasks WHERE status = 'queued' AND queue = :queue AND (deadline_at IS NULL OR deadline_at > :now)
-    ORDER BY priority DESC, id LIMIT :limit
+    SELECT id FROM tasks WHERE status = 'queued' AND queue = :queue AND blocked = 0
+        AND (deadline_at IS NULL OR deadline_at > :now)
+        AND (queue_deadline_at IS NULL OR attempt > 0 OR queue_deadline_at > :now)
+    ORDER BY priority DESC, rank, id LIMIT :limit
 )
 RETURNING {", ".join(TASK_COLUMNS)}, :now AS claimed_at
 """  # noqa: S608
 
 _FIND_CLAIMED = f"""
 SELECT {", ".join(TASK_COLUMNS)}, started_at AS claimed_at FROM tasks WHERE status = 'running' AND claim_token = ?
-ORDER BY priority DESC, id
+ORDER BY priority DESC, rank, id
 """  # noqa: S608
 
 _SEQ_IF_HELD = "SELECT seq, namespace, round FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'"
@@ -147,7 +158,7 @@ class SqliteTransaction:
         ).fetchall()
         records = [record_from_sqlite(row) for row in rows]
         # RETURNING gives no order.
-        records.sort(key=lambda record: (-record["priority"], record["id"]))
+        records.sort(key=lambda record: (-record["priority"], record["rank"], record["id"]))
         self._log(
             (
                 r["id"],
@@ -174,6 +185,11 @@ class SqliteTransaction:
 
     async def has_event(self, task_id: UUID, event: LoggedEvent) -> bool:
         return self._number(_FIND_EVENT, (task_id.hex, event.seq, event.type, event.payload)) is not None
+
+    async def run(self, statement: Executable) -> Sequence[dict[str, Any]]:
+        text, values, read = compiled(statement, _DIALECT)
+        cursor = self._connection.execute(text, values)
+        return [read(dict(row)) for row in cursor.fetchall()] if cursor.description else []
 
     async def lock(self, ids: Sequence[UUID]) -> Held:
         rows = (self._connection.execute(_LOCK, (id.hex,)).fetchone() for id in sorted(ids))
@@ -205,8 +221,16 @@ class SqliteTransaction:
         ).rowcount
         if written != len(changes):
             raise AssertionError("a held row changed under its lock")
-        self._log(
-            (c.after.id, e.seq, c.after.namespace, c.after.round, e.type, e.payload) for c in changes for e in c.events
+        self._connection.executemany(
+            _INSERT_EVENT,
+            [
+                (
+                    *(c.after.id.hex, e.seq, c.after.namespace, c.after.round, e.type, e.step_key, e.phase),
+                    *(EVENT_FORMAT, _plain(c.at), e.payload, e.payload_blob),
+                )
+                for c in changes
+                for e in c.events
+            ],
         )
 
     async def put_blob(self, namespace: str, digest: str, data: bytes) -> None:
@@ -238,6 +262,7 @@ class SqliteTransaction:
             *(task.input.text, task.input.blob, task.labels, new.max_attempts, new.timeout_seconds),
             *(new.idempotency_key, new.request_hash, new.concurrency_key, new.fairness_key, new.session_id),
             *(new.traceparent, now, new.created_by, status, 1, new.run_at, None if later else now, deadline),
+            *_rare_values(task, max(now, new.run_at) if new.run_at is not None else now),
         )
         if not self._connection.execute(_INSERT_TASK_UNLESS_KNOWN, [_plain(v) for v in values]).rowcount:
             return None
@@ -274,6 +299,21 @@ class SqliteTransaction:
     def _number(self, statement: str, values: tuple[Any, ...]) -> int | None:
         row = self._connection.execute(statement, values).fetchone()
         return row[0] if row else None
+
+
+def _rare_values(task: TaskInsert, due: datetime) -> tuple[Any, ...]:
+    new, rate, parent, origin = task.new, task.new.rate, task.new.parent, task.new.forked_from
+    patience = new.queue_timeout_seconds
+    return (
+        *(due + timedelta(seconds=patience) if patience is not None else None, patience),
+        *(new.attempt_timeout_seconds, new.concurrency_limit),
+        *((rate.key, rate.limit, rate.per_seconds) if rate else (None, None, None)),
+        new.stream,
+        *((parent.task_id, parent.round, parent.step_key) if parent else (None, None, None)),
+        new.depth,
+        *((origin.task_id, origin.round, origin.before_step) if origin else (None, None, None)),
+        *(new.schedule_id, task.place.blocked, task.place.holds_key, task.place.rank),
+    )
 
 
 def _known(row: sqlite3.Row) -> KnownTask:

@@ -60,9 +60,13 @@ def sqlite_catalog(url: str) -> set[Any]:
         ).fetchall()
         found: set[Any] = set()
         for kind, name, sql in objects:
-            # A table's text: its parts in any order, spaces and quotes aside.
+            # A column that was added later stands behind the constraints in a table's text, so columns are asked for.
             parts = (part.strip(" ,") for part in (sql or "").replace('"', "").replace("\t", " ").split("\n"))
-            found.add((kind, name, tuple(sorted(part for part in parts if part))))
+            found.add((kind, name, tuple(sorted(p for p in parts if kind != "table" or p.startswith("CONSTRAINT")))))
+            columns = connection.execute(
+                "SELECT name, type, [notnull], dflt_value, pk FROM pragma_table_xinfo(?)", (name,)
+            )
+            found.update(("column", name, *column) for column in columns if kind == "table")
     return found
 
 

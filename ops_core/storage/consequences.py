@@ -1,0 +1,22 @@
+"""What follows from a change of a task, in the same transaction: waits end, parents wake, children stop, keys free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ops_core.storage import children, keys, waits
+from ops_core.storage.settlement import Settlement
+from ops_core.storage.writes import Change
+
+
+async def written(settlement: Settlement) -> Sequence[Change]:
+    """Follow every change to its end, then write all tasks that have changed, each once."""
+    while changes := settlement.unfollowed():
+        for change in changes:
+            await waits.follow(settlement, change)
+            await children.follow(settlement, change)
+            await keys.follow(settlement, change)
+    changes = settlement.changes
+    if changes:
+        await settlement.tx.apply_if_unchanged(changes)
+    return changes

@@ -1,0 +1,31 @@
+"""SQLAlchemy statements on the drivers' own connections: one text serves both databases in a write transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Dialect, Executable
+from sqlalchemy.sql.compiler import SQLCompiler
+
+
+def compiled(
+    statement: Executable, dialect: Dialect
+) -> tuple[str, Mapping[str, Any], Callable[[Mapping[str, Any]], dict[str, Any]]]:
+    """The text, the values, and what makes Python values of a row that comes back."""
+    made: Any = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]  # every statement of Core has it
+    assert isinstance(made, SQLCompiler)
+    processors: Any = made._bind_processors
+    values = {
+        name: processors[name](value) if name in processors else value for name, value in (made.params or {}).items()
+    }
+    readers = {
+        entry.keyname: reader
+        for entry in made._result_columns
+        if (reader := entry.type._cached_result_processor(dialect, None)) is not None
+    }
+
+    def read(row: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: readers[name](value) if name in readers else value for name, value in row.items()}
+
+    return str(made), values, read

@@ -1,0 +1,76 @@
+"""The tasks that one transaction has locked, and what becomes of them: each is written once, at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
+from ops_core.domain.task import TaskStatus
+from ops_core.ports import Ring
+from ops_core.storage.writes import Change, Held, HeldTask, Transaction
+
+
+class Settlement:
+    """Gathers changes. What follows from one (a parent is woken, a key is freed) is one more change of another task,
+    or of the same, that is written with it."""
+
+    def __init__(self, tx: Transaction, held: Held) -> None:
+        self.tx = tx
+        #: The database's time after the first locks were had.
+        self.now: datetime = held.now
+        self._tasks: dict[UUID, HeldTask] = {task.id: task for task in held.tasks}
+        self._changes: dict[UUID, Change] = {}
+        self._unfollowed: list[Change] = []
+
+    async def lock(self, ids: Iterable[UUID]) -> None:
+        """Lock more tasks; those that are held already stay as they stand here."""
+        missing = [id for id in ids if id not in self._tasks]
+        if missing:
+            found = await self.tx.lock(missing)
+            self._tasks.update((task.id, task) for task in found.tasks)
+
+    def held(self, id: UUID) -> HeldTask | None:
+        """The task as it stands after the changes so far; None when it is not locked, or not there."""
+        return self._tasks.get(id)
+
+    def change(self, change: Change) -> None:
+        """Add a change of a task that is held; its `before` is the task as it stands."""
+        if self._tasks.get(change.before.id) != change.before:
+            raise AssertionError("a change starts from the task as it stands in this settlement")
+        earlier = self._changes.get(change.before.id)
+        before, events = (earlier.before, earlier.events) if earlier else (change.before, ())
+        after = change.after
+        self._changes[after.id] = Change(before, after, self.now, (*events, *change.events), _ring(before, after))
+        self._tasks[after.id] = after
+        self._unfollowed.append(change)
+
+    def unfollowed(self) -> Sequence[Change]:
+        """The changes whose consequences nobody has looked at yet; told once."""
+        found, self._unfollowed = self._unfollowed, []
+        return found
+
+    @property
+    def changes(self) -> Sequence[Change]:
+        """One for each task that has changed, in the order of their ids."""
+        return [self._changes[id] for id in sorted(self._changes)]
+
+
+def rings_of(changes: Iterable[Change]) -> list[Ring]:
+    """What is to be rung after the commit: one ring for each queue."""
+    by_queue: dict[str, list[Ring]] = {}
+    for change in changes:
+        if change.ring is not None:
+            by_queue.setdefault(change.ring.queue, []).append(change.ring)
+    return [replace(rings[0], count=len(rings)) for rings in by_queue.values()]
+
+
+def _ring(before: HeldTask, after: HeldTask) -> Ring | None:
+    if _is_claimable(after) and not _is_claimable(before):
+        return Ring(after.queue, 1, after.id, after.traceparent)
+    return None
+
+
+def _is_claimable(task: HeldTask) -> bool:
+    return task.status is TaskStatus.queued and not task.blocked
