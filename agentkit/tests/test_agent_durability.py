@@ -4,35 +4,48 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from agentkit import (
+    ADOPTED,
     Agent,
     AgentkitError,
+    Allowed,
     AllowList,
+    BaseSecurityManager,
     BaseToolManager,
     CombinedTools,
     DemoLlm,
     Finished,
+    JsonObject,
     LimitName,
     LimitReached,
     Limits,
     LlmResponse,
     MemoryJournal,
     Message,
+    NeedsApproval,
     OnUnknown,
     OutcomeUnknown,
     ReActPlanner,
     RunReport,
     RunRevoked,
+    RunSuspended,
     StepIntent,
     StepKind,
     StepMismatch,
     StepResult,
+    ToolCall,
+    ToolContext,
     ToolMessage,
     ToolRegistry,
+    ToolResult,
     ToolSpec,
+    Verdict,
+    Wait,
+    WaitKind,
 )
 from agentkit.journal import Recalled
 from agentkit.testing import CountingTool, Reply, ScriptedLlm, call_of
@@ -125,6 +138,8 @@ class World:
 #: 3 model calls and 3 tool calls; with side effects 3 intents more.
 WRITES = 6
 WRITES_WITH_INTENTS = 9
+#: The intent of 2/tool/1: two model calls and two calls with intent and result come before it.
+WRITE_OF_LAST_INTENT = 7
 
 
 @pytest.mark.parametrize("at_write", range(1, WRITES + 1))
@@ -166,50 +181,143 @@ async def test_an_idempotent_tool_is_called_again_with_the_same_key(at_write: in
 @pytest.mark.parametrize("at_write", range(1, WRITES_WITH_INTENTS + 1))
 async def test_a_side_effect_never_happens_twice_on_its_own(at_write: int, after: bool, on_unknown: OnUnknown) -> None:
     world = World(DyingJournal(at_write, after=after), side_effect=True, on_unknown=on_unknown)
-    unknown: OutcomeUnknown | None = None
+    unknown: list[str] = []
     try:
         assert (await world.run_until_it_lives()).outcome == Finished("done")
     except OutcomeUnknown as error:
-        unknown = error
-    if unknown is not None:
-        assert unknown.ask is (on_unknown is OnUnknown.ask)
-        assert isinstance(world.journal.recall(unknown.step_key), StepIntent)
+        unknown = [error.step_key]
+    except RunSuspended as suspended:
+        unknown = [wait.key.removesuffix("/outcome") for wait in suspended.waits]
+    assert all(isinstance(world.journal.recall(key), StepIntent) for key in unknown)
     assert len(world.keys_called()) == len(set(world.keys_called()))
 
 
-async def test_a_call_of_unknown_outcome_is_made_again_once_a_human_allows_it() -> None:
-    # Write 7 is the intent of 2/tool/1: three writes per call pair and two model calls came before it.
-    world = World(DyingJournal(7, after=True), side_effect=True)
+async def test_a_call_of_unknown_outcome_that_forbids_a_repeat_ends_the_run() -> None:
+    world = World(DyingJournal(WRITE_OF_LAST_INTENT, after=True), side_effect=True, on_unknown=OnUnknown.fail)
     with pytest.raises(Died):
         await world.run()
     with pytest.raises(OutcomeUnknown) as unknown:
         await world.run()
     assert unknown.value.step_key == "2/tool/1"
-    world.journal.repeatable.add("2/tool/1")
-    assert (await world.run()).outcome == Finished("done")
-    assert world.keys_called().count("2/tool/1") == 1
+    assert "will not be run again" in str(unknown.value)
 
 
-async def test_an_unknown_outcome_stops_the_run_before_its_siblings_act() -> None:
-    world = World(MemoryJournal(), side_effect=True)
-    await world.run()
-    for key in ("1/tool/1", "1/tool/2", "2/llm", "2/tool/1", "3/llm"):
-        del world.journal.results[key]
-    del world.journal.intents["1/tool/1"], world.journal.intents["2/tool/1"]
-    world.a.calls.clear()
-    with pytest.raises(OutcomeUnknown):
-        await world.run()
-    assert world.a.calls == []
+class Waiting(World):
+    """The same run, in which a person approves the calls of `a`, and `b` asks a question."""
+
+    def __init__(self, journal: MemoryJournal) -> None:
+        super().__init__(journal, side_effect=True)
+        self.b = AskingTool("b", "B")
+        self.decided: list[str] = []
+
+    async def run(self) -> RunReport:
+        tools = CombinedTools(self.a, self.b)
+        planner, security = ReActPlanner(self.llm), AskFirst()
+        return await Agent(planner=planner, tools=tools, journal=self.journal, security=security).run(
+            "go", run_id="run-1"
+        )
+
+    async def run_to_the_end(self) -> RunReport:
+        """Dies, waits, is answered and goes on, until it is done."""
+        for _ in range(20):
+            try:
+                return await self.run_until_it_lives()
+            except RunSuspended as suspended:
+                for wait in suspended.waits:
+                    self.decide(wait)
+        raise AssertionError("it kept waiting")
+
+    def decide(self, wait: Wait) -> None:
+        """As a careful person does, who looks whether a call took effect."""
+        self.decided.append(wait.key)
+        answer: JsonObject = {"response": "B"} if wait.kind is WaitKind.input else {"decision": "approve"}
+        if wait.key.removesuffix("/outcome") in self.effects():
+            answer = {"decision": "respond", "response": "A"}
+        self.journal.resolve(wait.key, {"fingerprint": wait.fingerprint, **answer})
+
+    def effects(self) -> list[str]:
+        return [context.step_key for _, context in self.a.calls]
 
 
-async def test_a_retryable_tool_that_is_gone_is_an_unknown_outcome_not_a_wrong_observation() -> None:
-    world = World(DyingJournal(7, after=True), side_effect=True, on_unknown=OnUnknown.retry)
+class AskingTool(CountingTool):
+    async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
+        self.calls.append((call, context))
+        return ToolResult(call.id, call.name, str(await context.waits.ask(f"What of {call.arguments}?")))
+
+
+class AskFirst(BaseSecurityManager):
+    async def judge(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
+        return NeedsApproval("Does something.") if call.name == "a" else Allowed()
+
+
+#: 3 model calls, 3 tool calls, and an intent for each of the two that have a side effect.
+WRITES_WITH_WAITS = 8
+
+
+@pytest.mark.parametrize("after", [True, False], ids=["after", "before"])
+@pytest.mark.parametrize("at_write", range(1, WRITES_WITH_WAITS + 1))
+async def test_a_run_that_waits_and_dies_does_nothing_twice_and_asks_nothing_twice(at_write: int, after: bool) -> None:
+    world, whole = Waiting(DyingJournal(at_write, after=after)), Waiting(MemoryJournal())
+    undisturbed = await whole.run_to_the_end()
+    report = await world.run_to_the_end()
+    assert (report.transcript, report.usage) == (undisturbed.transcript, undisturbed.usage)
+    assert sorted(world.effects()) == ["1/tool/1", "2/tool/1"]
+    assert len(world.decided) == len(set(world.decided))
+    asked_of_outcomes = {key for key in world.decided if key.endswith("/outcome")}
+    assert set(world.decided) - asked_of_outcomes == {"1/tool/1/approval", "1/tool/2/input/1", "2/tool/1/approval"}
+
+
+async def test_without_intents_the_same_deaths_do_something_twice() -> None:
+    class NoIntents(DyingJournal):
+        """The negative control: what was begun is forgotten."""
+
+        def recall(self, key: str) -> Recalled:
+            return self.results.get(key)
+
+    repeats = 0
+    for at_write in range(1, WRITES_WITH_WAITS + 1):
+        world = Waiting(NoIntents(at_write, after=False))
+        await world.run_to_the_end()
+        repeats += len(world.effects()) - len(set(world.effects()))
+    assert repeats > 0
+
+
+async def test_a_run_with_waits_makes_as_many_writes_as_are_killed_here() -> None:
+    class Counted(MemoryJournal):
+        writes = 0
+
+        async def intend(self, intent: StepIntent) -> None:
+            self.writes += 1
+            await super().intend(intent)
+
+        async def record(self, result: StepResult) -> None:
+            self.writes += 1
+            await super().record(result)
+
+    journal = Counted()
+    await Waiting(journal).run_to_the_end()
+    assert journal.writes == WRITES_WITH_WAITS
+
+
+async def test_an_adopted_result_fits_whatever_the_step_would_be_now() -> None:
+    journal = MemoryJournal()
+    await World(journal, side_effect=False).run()
+    for key, result in journal.results.items():
+        journal.results[key] = replace(result, fingerprint=ADOPTED)
+    del journal.results["3/llm"]
+    llm = ScriptedLlm(["another end"])
+    fork = Agent(planner=ReActPlanner(llm), journal=journal, definition="v2", instructions="Otherwise.")
+    assert (await fork.run("go")).outcome == Finished("another end")
+    assert len(llm.asked) == 1
+
+
+async def test_an_adopted_mark_on_an_intent_fits_nothing() -> None:
+    world = World(DyingJournal(WRITE_OF_LAST_INTENT, after=True), side_effect=True, on_unknown=OnUnknown.retry)
     with pytest.raises(Died):
         await world.run()
-    agent = Agent(planner=ReActPlanner(world.llm), tools=world.b, journal=world.journal)
-    with pytest.raises(OutcomeUnknown) as unknown:
-        await agent.run("go", run_id="run-1")
-    assert unknown.value.ask
+    world.journal.intents["2/tool/1"] = replace(world.journal.intents["2/tool/1"], fingerprint=ADOPTED)
+    with pytest.raises(StepMismatch):
+        await world.run()
 
 
 async def test_a_tool_error_that_was_observed_is_replayed() -> None:

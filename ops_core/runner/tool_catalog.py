@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from agentkit.errors import ConfigurationError
-from agentkit.tools.builtin import calculator, clock, convert_units
+from agentkit.tools.builtin import ask_person, calculator, clock, convert_units, sleep, wait_for_signal
 from agentkit.tools.registry import ToolRegistry
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -37,7 +37,7 @@ class ToolCatalog:
 
 def load_tool_catalog() -> ToolCatalog:
     """The built-in tools and the plugged-in ones; a broken plug-in is reported and skipped."""
-    registry = ToolRegistry([calculator, clock, convert_units])
+    registry = ToolRegistry([calculator, clock, convert_units, ask_person, sleep, wait_for_signal])
     broken: list[BrokenPlugin] = []
     for point in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda p: p.name):
         try:
