@@ -19,6 +19,7 @@ from typing import Any, cast
 import typer.main
 
 from agentkit.errors import AgentkitError, LlmError
+from agentkit.waits import RunSuspended
 from ops_core.api.app import make_app
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.api.error_pages import EXPLANATIONS, error_kinds
@@ -112,7 +113,7 @@ def errors() -> str:
 
 def run_errors() -> str:
     """Every error of agentkit that can end a run."""
-    ends = [kind for kind in _below(AgentkitError) if kind.code.startswith("tool_") is False]
+    ends = [kind for kind in _below(AgentkitError) if not kind.code.startswith("tool_") and kind is not RunSuspended]
     return _table(
         ("code", "tried again", "meaning"),
         [

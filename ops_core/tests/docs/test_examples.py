@@ -19,6 +19,7 @@ from ops_core.tests.journeys.system import System
 ALONE = {
     "standalone_agent.py": "Finished(answer='17 * 23 = 391'",
     "tools_from_functions.py": "refunds made: 1, with the key refund-42:2/tool/1",
+    "agentkit_approval.py": "Finished(answer='The refund is on its way.', output=None)",
     "mcp_agent.py": "Finished(answer='The handbook (widget-prices) says: Widget Pro: 49.00 EUR. So 49.00 * 3 = 147.'",
 }
 BESIDE = {"rest_submit_and_wait.py": "17 * 23 = 391", "grpc_watch.py": "17 * 23 = 391"}
