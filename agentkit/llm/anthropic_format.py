@@ -22,6 +22,8 @@ from agentkit.transcript import (
 )
 
 PROVIDER = "anthropic"
+#: Reasons to stop that leave the answer, and its last tool call, incomplete.
+CUT_SHORT = frozenset({"max_tokens", "model_context_window_exceeded", "pause_turn"})
 
 #: Refused at the top level of a tool's parameters. The arguments are checked against the whole schema before the
 #: call anyway.
@@ -156,7 +158,7 @@ def _read_content(reply: _Reply, names: LegalNames) -> tuple[AssistantMessage, S
             case _:
                 pass  # thinking and whatever comes to be: kept for the vendor, not ours to read
     text = "".join(texts)
-    if reply.stop_reason in ("max_tokens", "model_context_window_exceeded", "pause_turn"):
+    if reply.stop_reason in CUT_SHORT:
         return AssistantMessage(text), StopReason.length
     stop = StopReason.tool_calls if calls else StopReason.end
     return AssistantMessage(text, tuple(calls), _vendor(reply.content)), stop

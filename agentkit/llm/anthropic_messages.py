@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
 from agentkit.llm.anthropic_format import PROVIDER, read_message, write_messages, write_tools
+from agentkit.llm.anthropic_stream import MessagePieces
 from agentkit.llm.base import BaseLlmClient, LlmResponse
-from agentkit.llm.tool_names import call_ids, tool_names
+from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import JsonObject, Message, without_system
 
@@ -43,20 +46,53 @@ class AnthropicClient(BaseLlmClient):
     async def complete(
         self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
     ) -> LlmResponse:
-        names = tool_names(messages, tools)
-        ids = call_ids(messages, longest=_LONGEST_CALL_ID)
-        system, turns = without_system(messages)
-        request: JsonObject = {"messages": write_messages(turns, names, ids)}
-        if system.strip():
-            request["system"] = system
-        if tools:
-            request["tools"] = write_tools(tools, names)
-        return read_message(self.model, names, await self._ask(request, timeout_seconds))
+        names, request = _request(messages, tools)
+        async with self._guarded(timeout_seconds):
+            return read_message(self.model, names, await self._ask(request, timeout_seconds))
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        timeout_seconds: float,
+        on_text: Callable[[str], None],
+    ) -> LlmResponse:
+        names, request = _request(messages, tools)
+        streamed = StreamedReply(PROVIDER, MessagePieces(), on_text)
+        async with self._guarded(timeout_seconds):
+            response = read_message(self.model, names, await self._ask_to_stream(request, timeout_seconds, streamed))
+        streamed.tell_if_untold(response.message.text)
+        return response
 
     async def aclose(self) -> None:
         await self._sdk.close()
 
     async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+        reply = await self._sdk.messages.with_raw_response.create(
+            model=self.model,
+            max_tokens=self._max_output_tokens,
+            # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
+            messages=[],
+            extra_body=request,
+            timeout=timeout_seconds,
+        )
+        return await reply.read()
+
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+        async with self._sdk.messages.with_streaming_response.create(
+            model=self.model,
+            max_tokens=self._max_output_tokens,
+            messages=[],
+            stream=True,
+            extra_body=request,
+            timeout=timeout_seconds,
+        ) as reply:
+            return await streamed.read(reply.http_response)
+
+    @asynccontextmanager
+    async def _guarded(self, timeout_seconds: float) -> AsyncIterator[None]:
+        """Bounds a call through the SDK, and translates its errors."""
         import anthropic
 
         from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
@@ -64,18 +100,25 @@ class AnthropicClient(BaseLlmClient):
         try:
             with transport_errors(PROVIDER, timeout_seconds):
                 async with time_limit(PROVIDER, timeout_seconds):
-                    reply = await self._sdk.messages.with_raw_response.create(
-                        model=self.model,
-                        max_tokens=self._max_output_tokens,
-                        # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
-                        messages=[],
-                        extra_body=request,
-                        timeout=timeout_seconds,
-                    )
-                    return await reply.read()
+                    yield
         except anthropic.APIError as exc:
             error = _translated(exc, timeout_seconds)
             raise without_key(error, self._key) from cause_without_key(exc, self._key)
+        except LlmError as error:
+            without_key(error, self._key)
+            raise
+
+
+def _request(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[LegalNames, JsonObject]:
+    names = tool_names(messages, tools)
+    ids = call_ids(messages, longest=_LONGEST_CALL_ID)
+    system, turns = without_system(messages)
+    request: JsonObject = {"messages": write_messages(turns, names, ids)}
+    if system.strip():
+        request["system"] = system
+    if tools:
+        request["tools"] = write_tools(tools, names)
+    return names, request
 
 
 def _connect(api_key: str, base_url: str | None) -> tuple[str, anthropic.AsyncAnthropic]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from agentkit.errors import ConfigurationError, LlmError
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.gemini_format import PROVIDER, read_content, write_contents, write_tools
-from agentkit.llm.tool_names import tool_names
+from agentkit.llm.gemini_stream import ContentPieces
+from agentkit.llm.tool_names import LegalNames, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds, seconds_in
+from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import JsonObject, Message, without_system
 
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
 #: v1, the SDK's own default, lacks preview models and refuses tools to some others.
 DEFAULT_API_VERSION = "v1beta"
+DEFAULT_BASE_URL = "https://generativelanguage.googleapis.com"
 
 
 class GeminiClient(BaseLlmClient):
@@ -43,7 +49,10 @@ class GeminiClient(BaseLlmClient):
         """
         self.model = model
         self._max_output_tokens = max_output_tokens
+        # Settled here: the SDK would otherwise look for another in the environment.
+        base_url = DEFAULT_BASE_URL if base_url is None else base_url
         self._key, self._http, self._sdk = _connect(api_key, base_url, api_version)
+        self._api_url = f"{base_url.rstrip('/')}/{api_version}"
 
     def __repr__(self) -> str:
         return f"GeminiClient({self.model!r})"
@@ -51,6 +60,31 @@ class GeminiClient(BaseLlmClient):
     async def complete(
         self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
     ) -> LlmResponse:
+        names, request = self._request(messages, tools)
+        async with self._guarded(timeout_seconds):
+            return read_content(self.model, names, await self._ask(request, timeout_seconds))
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        timeout_seconds: float,
+        on_text: Callable[[str], None],
+    ) -> LlmResponse:
+        names, request = self._request(messages, tools)
+        streamed = StreamedReply(PROVIDER, ContentPieces(_reported), on_text)
+        async with self._guarded(timeout_seconds):
+            response = read_content(self.model, names, await self._ask_to_stream(request, timeout_seconds, streamed))
+        streamed.tell_if_untold(response.message.text)
+        return response
+
+    async def aclose(self) -> None:
+        await self._sdk.aio.aclose()
+        self._sdk.close()
+        await self._http.aclose()  # ours, so the SDK leaves it open
+
+    def _request(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[LegalNames, JsonObject]:
         names = tool_names(messages, tools)
         system, turns = without_system(messages)
         request: JsonObject = {"contents": write_contents(self.model, turns, names)}
@@ -60,14 +94,36 @@ class GeminiClient(BaseLlmClient):
             request["tools"] = write_tools(tools, names)
         if self._max_output_tokens is not None:
             request["generationConfig"] = {"maxOutputTokens": self._max_output_tokens}
-        return read_content(self.model, names, await self._ask(request, timeout_seconds))
-
-    async def aclose(self) -> None:
-        await self._sdk.aio.aclose()
-        self._sdk.close()
-        await self._http.aclose()  # ours, so the SDK leaves it open
+        return names, request
 
     async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+        reply = await self._sdk.aio.models.generate_content(
+            model=self.model,
+            contents="replaced by extra_body",
+            config=_config(request, timeout_seconds),
+        )
+        http = reply.sdk_http_response
+        return (http.body or "").encode() if http else b""
+
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+        """Not through the SDK: it has no raw form of a stream, and its models lose what they do not know."""
+        from google.genai import errors
+
+        async with self._http.stream(
+            "POST",
+            f"{self._api_url}/{_resource(self.model)}:streamGenerateContent",
+            params={"alt": "sse"},
+            headers={"x-goog-api-key": self._key, "content-type": "application/json"},
+            # ASCII, as the SDK writes it.
+            content=json.dumps(request).encode(),
+            timeout=timeout_seconds,
+        ) as response:
+            await errors.APIError.raise_for_async_response(response)
+            return await streamed.read(response)
+
+    @asynccontextmanager
+    async def _guarded(self, timeout_seconds: float) -> AsyncIterator[None]:
+        """Bounds a call, and translates its errors."""
         from google.genai import errors
 
         from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
@@ -75,19 +131,16 @@ class GeminiClient(BaseLlmClient):
         try:
             with transport_errors(PROVIDER, timeout_seconds):
                 async with time_limit(PROVIDER, timeout_seconds):
-                    reply = await self._sdk.aio.models.generate_content(
-                        model=self.model,
-                        contents="replaced by extra_body",
-                        config=_config(request, timeout_seconds),
-                    )
+                    yield
         except errors.APIError as exc:
             error = _translated(exc)
             raise without_key(error, self._key) from cause_without_key(exc, self._key)
-        http = reply.sdk_http_response
-        return (http.body or "").encode() if http else b""
+        except LlmError as error:
+            without_key(error, self._key)
+            raise
 
 
-def _connect(api_key: str, base_url: str | None, api_version: str) -> tuple[str, httpx2.AsyncClient, genai.Client]:
+def _connect(api_key: str, base_url: str, api_version: str) -> tuple[str, httpx2.AsyncClient, genai.Client]:
     try:
         from google import genai
         from google.genai import types
@@ -129,6 +182,20 @@ def _config(request: JsonObject, timeout_seconds: float) -> types.GenerateConten
     )
 
 
+def _resource(model: str) -> str:
+    """The model's name as Google's paths have it."""
+    named = model if model.startswith(("models/", "tunedModels/")) else f"models/{model}"
+    return quote(named)
+
+
+def _reported(error: JsonObject) -> LlmError:
+    """The error that an error in the middle of a stream stands for."""
+    from google.genai import errors
+
+    code = error.get("code")
+    return _translated(errors.APIError(code if isinstance(code, int) else 500, {"error": error}))
+
+
 def _translated(exc: errors.APIError) -> LlmError:
     details = list(_details_of(exc))
     reasons = [detail["reason"] for detail in details if isinstance(detail.get("reason"), str)]
@@ -138,7 +205,7 @@ def _translated(exc: errors.APIError) -> LlmError:
         exc.code,
         exc.message if isinstance(exc.message, str) else "",
         code=reasons[0] if reasons else exc.status or "",
-        retry_after_seconds=next(iter(delays), retry_after_seconds(exc.response.headers)),
+        retry_after_seconds=next(iter(delays), retry_after_seconds(exc.response.headers if exc.response else {})),
     )
 
 

@@ -130,6 +130,18 @@ def read_content(model: str, names: LegalNames, body: bytes) -> LlmResponse:
     return LlmResponse(message, stop, usage, PROVIDER, answered_by, problem)
 
 
+def parts_of(content: JsonObject | None) -> list[JsonObject]:
+    """The parts of a candidate's content.
+
+    Raises:
+        MalformedReply: they are not objects.
+    """
+    parts = (content or {}).get("parts") or []
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise MalformedReply(f"{PROVIDER} sent a candidate whose parts are not objects")
+    return parts
+
+
 def _write_turn(
     model: str, turn: Message, names: LegalNames, as_called: dict[str, JsonObject]
 ) -> tuple[str, list[JsonObject]]:
@@ -186,7 +198,7 @@ def _write_tool(tool: ToolSpec, names: LegalNames) -> JsonObject:
 
 
 def _read_candidate(candidate: _Candidate, reason: str, names: LegalNames) -> tuple[AssistantMessage, StopReason]:
-    parts = _parts_of(candidate)
+    parts = parts_of(candidate.content)
     text, calls = _read_parts(parts, names)
     if reason in _CUT_SHORT:
         return AssistantMessage(text), StopReason.length
@@ -196,13 +208,6 @@ def _read_candidate(candidate: _Candidate, reason: str, names: LegalNames) -> tu
         raise MalformedReply(f"{PROVIDER} stopped without an answer: {candidate.finish_message or reason}")
     stop = StopReason.tool_calls if calls else StopReason.end
     return AssistantMessage(text, calls, _vendor(candidate.content, parts)), stop
-
-
-def _parts_of(candidate: _Candidate) -> list[JsonObject]:
-    parts = (candidate.content or {}).get("parts") or []
-    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-        raise MalformedReply(f"{PROVIDER} sent a candidate whose parts are not objects")
-    return parts
 
 
 def _read_parts(parts: list[JsonObject], names: LegalNames) -> tuple[str, tuple[ToolCall, ...]]:

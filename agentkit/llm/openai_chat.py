@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.openai_format import read_completion, write_messages, write_tools
-from agentkit.llm.tool_names import call_ids, tool_names
+from agentkit.llm.openai_stream import CompletionPieces
+from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import JsonObject, Message
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 
 #: OpenAI refuses longer ids of tool calls, and other vendors make longer ones.
 _LONGEST_OPENAI_CALL_ID = 40
+#: Asks for the usage of a streamed answer, which comes in a chunk of its own.
+_COUNT_TOKENS: JsonObject = {"stream_options": {"include_usage": True}}
 
 
 class OpenAiChatClient(BaseLlmClient):
@@ -43,6 +48,7 @@ class OpenAiChatClient(BaseLlmClient):
         self.provider = provider
         self.native_tools = native_tools
         self._max_output_tokens = max_output_tokens
+        self._counts_streams = True
         self._key, self._sdk = _connect(provider, api_key, base_url, headers)
 
     def __repr__(self) -> str:
@@ -51,12 +57,25 @@ class OpenAiChatClient(BaseLlmClient):
     async def complete(
         self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
     ) -> LlmResponse:
-        names = tool_names(messages, tools)
-        ids = call_ids(messages, longest=_LONGEST_OPENAI_CALL_ID) if self.provider == "openai" else None
-        request: JsonObject = {"messages": write_messages(self.provider, messages, names, ids)} | self._limit()
-        if tools:
-            request["tools"] = write_tools(tools, names)
-        return read_completion(self.provider, self.model, names, await self._ask(request, timeout_seconds))
+        names, request = self._request(messages, tools)
+        async with self._guarded(timeout_seconds):
+            return read_completion(self.provider, self.model, names, await self._ask(request, timeout_seconds))
+
+    async def stream(
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        timeout_seconds: float,
+        on_text: Callable[[str], None],
+    ) -> LlmResponse:
+        names, request = self._request(messages, tools)
+        streamed = StreamedReply(self.provider, CompletionPieces(self.provider), on_text)
+        async with self._guarded(timeout_seconds):
+            body = await self._ask_to_stream(request, timeout_seconds, streamed)
+            response = read_completion(self.provider, self.model, names, body)
+        streamed.tell_if_untold(response.message.text)
+        return response
 
     async def aclose(self) -> None:
         await self._sdk.close()
@@ -68,7 +87,50 @@ class OpenAiChatClient(BaseLlmClient):
         parameter = "max_completion_tokens" if self.provider == "openai" else "max_tokens"
         return {parameter: self._max_output_tokens}
 
+    def _request(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[LegalNames, JsonObject]:
+        names = tool_names(messages, tools)
+        ids = call_ids(messages, longest=_LONGEST_OPENAI_CALL_ID) if self.provider == "openai" else None
+        request: JsonObject = {"messages": write_messages(self.provider, messages, names, ids)} | self._limit()
+        if tools:
+            request["tools"] = write_tools(tools, names)
+        return names, request
+
     async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+        reply = await self._sdk.chat.completions.with_raw_response.create(
+            model=self.model,
+            # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
+            messages=[],
+            extra_body=request,
+            timeout=timeout_seconds,
+        )
+        return reply.http_response.content
+
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+        """Without `stream_options` the tokens are not counted; who refuses it is asked without, from then on."""
+        import openai
+
+        if self._counts_streams:
+            try:
+                return await self._ask_once_to_stream(request | _COUNT_TOKENS, timeout_seconds, streamed)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as refused:
+                if "stream_options" not in f"{refused} {refused.response.text}":
+                    raise
+                self._counts_streams = False
+        return await self._ask_once_to_stream(request, timeout_seconds, streamed)
+
+    async def _ask_once_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+        async with self._sdk.chat.completions.with_streaming_response.create(
+            model=self.model,
+            messages=[],
+            stream=True,
+            extra_body=request,
+            timeout=timeout_seconds,
+        ) as reply:
+            return await streamed.read(reply.http_response)
+
+    @asynccontextmanager
+    async def _guarded(self, timeout_seconds: float) -> AsyncIterator[None]:
+        """Bounds a call through the SDK, and translates its errors."""
         import openai
 
         from agentkit.llm.vendor_http import cause_without_key, time_limit, transport_errors, without_key
@@ -76,17 +138,13 @@ class OpenAiChatClient(BaseLlmClient):
         try:
             with transport_errors(self.provider, timeout_seconds):
                 async with time_limit(self.provider, timeout_seconds):
-                    reply = await self._sdk.chat.completions.with_raw_response.create(
-                        model=self.model,
-                        # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
-                        messages=[],
-                        extra_body=request,
-                        timeout=timeout_seconds,
-                    )
-                    return reply.http_response.content
+                    yield
         except openai.APIError as exc:
             error = _translated(self.provider, exc, timeout_seconds)
             raise without_key(error, self._key) from cause_without_key(exc, self._key)
+        except LlmError as error:
+            without_key(error, self._key)
+            raise
 
 
 def _connect(

@@ -56,13 +56,13 @@ class _ToolCall(BaseModel):
     extra_content: JsonObject | None = None
 
 
-class _TextPart(BaseModel):
+class TextPart(BaseModel):
     text: str | None = None
 
 
 class _Message(BaseModel):
     #: Mistral's reasoning models answer in parts.
-    content: str | list[_TextPart] | None = None
+    content: str | list[TextPart] | None = None
     refusal: str | None = None
     tool_calls: list[_ToolCall] | None = None
     #: Reasoning that OpenRouter and DeepSeek want back while a chain of tool calls lasts.
@@ -71,9 +71,7 @@ class _Message(BaseModel):
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, list):
-            return "".join(part.text or "" for part in self.content)
-        return self.content or ""
+        return text_of(self.content)
 
 
 class _Error(BaseModel):
@@ -155,6 +153,13 @@ def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -
         message = AssistantMessage(choice.message.text)
         return LlmResponse(message, StopReason.bungled_call, usage, provider, answered_by, str(bungled))
     return LlmResponse(message, stop, usage, provider, answered_by)
+
+
+def text_of(content: str | list[TextPart] | None) -> str:
+    """The text of an answer, or of a piece of one."""
+    if isinstance(content, list):
+        return "".join(part.text or "" for part in content)
+    return content or ""
 
 
 def _write_turn(provider: str, turn: Message, names: LegalNames, to_wire_id: Callable[[str], str]) -> list[JsonObject]:

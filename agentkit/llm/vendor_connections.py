@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx2
@@ -11,6 +11,8 @@ from agentkit.errors import MalformedReply
 
 #: No model writes this much; an endpoint that does would fill the memory of the process.
 LARGEST_REPLY_BYTES = 32 * 1024 * 1024
+#: Of a streamed reply most is wrapping, which is not kept: some hundred bytes around each word.
+LARGEST_STREAM_BYTES = 8 * LARGEST_REPLY_BYTES
 #: A pool looks at each of its connections before and after each request. With a thousand in flight that took three
 #: quarters of a call's cost; in pools of this size it is not felt.
 _CALLS_PER_POOL = 64
@@ -19,7 +21,7 @@ _MOST_POOLS = 256
 
 
 def bounded_http_client() -> httpx2.AsyncClient:
-    """A client for an SDK: at most `LARGEST_REPLY_BYTES` of a reply are read, and no redirect is followed.
+    """A client for an SDK: the bytes of a reply are bounded, and no redirect is followed.
 
     A model endpoint that redirects is a base URL mistyped: the POST would arrive as a GET, without its key.
     """
@@ -38,13 +40,21 @@ class _PooledClient(httpx2.AsyncClient):
         super().__init__(**self._options)
         self._pools: list[_Pool] = []
 
-    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+    async def send(self, request: httpx2.Request, *, stream: bool = False, **options: Any) -> httpx2.Response:
         pool = self._pool_with_room()
         pool.in_flight += 1
         try:
-            return await pool.client.send(request, **options)
-        finally:
+            response = await pool.client.send(request, stream=stream, **options)
+        except BaseException:
             pool.in_flight -= 1
+            raise
+        if stream:
+            # In flight until its body is closed.
+            assert isinstance(response.stream, _BoundedStream)
+            response.stream.on_close = pool.leave
+        else:
+            pool.in_flight -= 1
+        return response
 
     async def aclose(self) -> None:
         for pool in self._pools:
@@ -71,24 +81,40 @@ class _Pool:
         limits = httpx2.Limits(max_connections=None, max_keepalive_connections=_CALLS_PER_POOL, keepalive_expiry=30.0)
         self.client = httpx2.AsyncClient(limits=limits, event_hooks={"response": [_bound]}, **options)
 
+    def leave(self) -> None:
+        self.in_flight -= 1
+
 
 async def _bound(response: httpx2.Response) -> None:
     """Called when the headers are there and the body is not yet read."""
     assert isinstance(response.stream, httpx2.AsyncByteStream)  # an async client has no other
-    response.stream = _BoundedStream(response.stream)
+    is_streamed = response.headers.get("content-type", "").startswith("text/event-stream")
+    response.stream = _BoundedStream(response.stream, LARGEST_STREAM_BYTES if is_streamed else LARGEST_REPLY_BYTES)
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, largest: int) -> None:
         self._inner = inner
+        self._largest = largest
+        #: Called once, when the body is read or given up.
+        self.on_close: Callable[[], None] | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        left = LARGEST_REPLY_BYTES
-        async for chunk in self._inner:
-            left -= len(chunk)
-            if left < 0:
-                raise MalformedReply(f"the reply is longer than {LARGEST_REPLY_BYTES} bytes")
-            yield chunk
+        left = self._largest
+        try:
+            async for chunk in self._inner:
+                left -= len(chunk)
+                if left < 0:
+                    raise MalformedReply(f"the reply is longer than {self._largest} bytes")
+                yield chunk
+        finally:
+            self._closed()
 
     async def aclose(self) -> None:
+        self._closed()
         await self._inner.aclose()
+
+    def _closed(self) -> None:
+        closed, self.on_close = self.on_close, None
+        if closed is not None:
+            closed()

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
-from agentkit.tests.llm.http_server import Reply, Request, json_reply
-from agentkit.tests.llm.script import Asked, Blank, Call, Fail, Fault, Json, Refuse, Say, only, require
+from agentkit.tests.llm.http_server import Reply, Request, event, json_reply
+from agentkit.tests.llm.script import (
+    Answer,
+    Asked,
+    Blank,
+    Call,
+    Fail,
+    Fault,
+    Json,
+    Refuse,
+    Say,
+    in_pieces,
+    only,
+    require,
+)
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _ID = re.compile(r"[a-zA-Z0-9_-]+")
@@ -44,15 +58,22 @@ class AnthropicWire:
         require(keys in ((f"Bearer {key}", None), (None, key)), "invalid bearer token", Fault.bad_key)
         require("anthropic-version" in request.headers, "anthropic-version: header is required")
         body: Json = json.loads(request.body)
-        only(body, {"model", "max_tokens", "messages", "system", "tools"}, "body")
+        only(body, {"model", "max_tokens", "messages", "system", "tools", "stream"}, "body")
         require(isinstance(body.get("max_tokens"), int), "max_tokens: Field required")
         require(body.get("system", "-").strip(), "system: text content blocks must be non-empty")
         tools = dict(_checked_tool(tool) for tool in body.get("tools", ()))
         require(len(tools) == len(body.get("tools", ())), "tools: Tool names must be unique.")
         _check_messages(body["messages"])
-        return Asked(self.vendor, body["model"], body, request.headers, tools, _results(body["messages"]))
+        results, stream = _results(body["messages"]), bool(body.get("stream"))
+        return Asked(self.vendor, body["model"], body, request.headers, tools, results, stream)
 
-    def render(self, step: Say | Call | Refuse | Blank, asked: Asked) -> Reply:
+    def render(self, step: Answer, asked: Asked) -> Reply:
+        message = self._message(step, asked)
+        if not asked.stream:
+            return json_reply(message)
+        return Reply(content_type="text/event-stream", pieces=tuple(_events(message)))
+
+    def _message(self, step: Answer, asked: Asked) -> Json:
         content: list[Json] = []
         details: Json | None = None
         match step:
@@ -70,28 +91,68 @@ class AnthropicWire:
                 stop, details = "refusal", {"type": "refusal", "category": None, "explanation": "I will not."}
             case Blank():
                 stop = "end_turn"
-        return json_reply(
-            {
-                "id": "msg_1",
-                "type": "message",
-                "role": "assistant",
-                "model": f"{asked.model}-2026-11-21",
-                "content": content,
-                "stop_reason": stop,
-                "stop_sequence": None,
-                "stop_details": details,
-                "usage": _USAGE,
-            }
-        )
+        return {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": f"{asked.model}-2026-11-21",
+            "content": content,
+            "stop_reason": stop,
+            "stop_sequence": None,
+            "stop_details": details,
+            "usage": _USAGE,
+        }
 
     def fail(self, fail: Fail) -> Reply:
         status, kind = _FAULTS[fail.fault]
         error = {"type": kind, "message": fail.message}
         return json_reply({"type": "error", "error": error, "request_id": "req_1"}, status, dict(fail.headers))
 
+    def fail_event(self, fail: Fail) -> bytes:
+        """An error in the middle of a stream."""
+        _, kind = _FAULTS[fail.fault]
+        return event({"type": "error", "error": {"type": kind, "message": fail.message}}, "error")
+
 
 def _text(text: str) -> Json:
     return {"type": "text", "text": text}
+
+
+def _events(message: Json) -> Iterator[bytes]:
+    """The message as a stream: inputs of calls as halves of their JSON, tokens of the output counted at the end."""
+    late = ("stop_reason", "stop_sequence", "stop_details")
+    usage = dict(message["usage"])
+    counted_late = {key: usage.pop(key) for key in ("output_tokens", "output_tokens_details")}
+    begun = message | {"content": [], "usage": usage | {"output_tokens": 1}} | dict.fromkeys(late)
+    yield _event({"type": "message_start", "message": begun})
+    for index, block in enumerate(message["content"]):
+        empty, deltas = _block_in_pieces(block)
+        yield _event({"type": "content_block_start", "index": index, "content_block": empty})
+        yield _event({"type": "ping"})
+        for delta in deltas:
+            yield _event({"type": "content_block_delta", "index": index, "delta": delta})
+        yield _event({"type": "content_block_stop", "index": index})
+    yield _event({"type": "message_delta", "delta": {key: message[key] for key in late}, "usage": counted_late})
+    yield _event({"type": "message_stop"})
+
+
+def _block_in_pieces(block: Json) -> tuple[Json, list[Json]]:
+    match block["type"]:
+        case "text":
+            return block | {"text": ""}, [{"type": "text_delta", "text": piece} for piece in in_pieces(block["text"])]
+        case "thinking":
+            deltas = [{"type": "thinking_delta", "thinking": piece} for piece in block["thinking"]]
+            sealed = {"type": "signature_delta", "signature": block["signature"]}
+            return block | {"thinking": "", "signature": ""}, [*deltas, sealed]
+        case _:
+            written = json.dumps(block["input"]) if block["input"] else ""
+            half = len(written) // 2
+            halves = ("", written[:half], written[half:])
+            return block | {"input": {}}, [{"type": "input_json_delta", "partial_json": half} for half in halves]
+
+
+def _event(data: Json) -> bytes:
+    return event(data, data["type"])
 
 
 def _checked_tool(tool: Json) -> tuple[str, Json]:

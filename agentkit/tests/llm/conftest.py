@@ -1,4 +1,4 @@
-"""One server and one client per test, for each vendor in turn."""
+"""One server and one client per test, for each vendor in turn, asked for whole answers and for streamed ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from agentkit.llm.base import BaseLlmClient
 from agentkit.tests.llm.vendor_server import VendorServer
-from agentkit.tests.llm.vendors import VENDORS, Vendor
+from agentkit.tests.llm.vendors import VENDORS, Streaming, Vendor
 
 
 @pytest.fixture
@@ -23,8 +23,9 @@ def vendor(request: pytest.FixtureRequest) -> Vendor:
     return chosen
 
 
-@pytest.fixture
-async def client(vendor: Vendor, server: VendorServer) -> AsyncIterator[BaseLlmClient]:
-    client = vendor.client(server)
+@pytest.fixture(params=["whole", "streamed"])
+async def client(vendor: Vendor, server: VendorServer, request: pytest.FixtureRequest) -> AsyncIterator[BaseLlmClient]:
+    made = vendor.client(server)
+    client = made if request.param == "whole" else Streaming(made)
     yield client
     await client.aclose()

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote
 
-from agentkit.tests.llm.http_server import Reply, Request, json_reply
-from agentkit.tests.llm.script import Asked, Blank, Call, Fail, Fault, Json, Refuse, Say, only, require
+from agentkit.tests.llm.http_server import Reply, Request, event, json_reply
+from agentkit.tests.llm.script import (
+    Answer,
+    Asked,
+    Blank,
+    Call,
+    Fail,
+    Fault,
+    Json,
+    Refuse,
+    Say,
+    in_pieces,
+    only,
+    require,
+)
 
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_.:-]{0,63}")
 _SKIP = "skip_thought_signature_validator"
@@ -39,7 +53,8 @@ class GeminiWire:
 
     def accept(self, request: Request, key: str) -> Asked:
         """The request, if the vendor would accept it."""
-        path = re.fullmatch(rf"{self.prefix}/v1(beta)?/models/([^/:]+):generateContent", unquote(request.path))
+        methods = r"generateContent|streamGenerateContent\?alt=sse"
+        path = re.fullmatch(rf"{self.prefix}/v1(beta)?/models/([^/:]+):({methods})", unquote(request.path))
         require(path, f"no such path {request.path}", Fault.unknown_model)
         require(request.headers.get("x-goog-api-key") == key, "API key not valid.", Fault.bad_key)
         assert path is not None
@@ -47,9 +62,16 @@ class GeminiWire:
         only(body, {"contents", "systemInstruction", "tools", "generationConfig"}, "body")
         tools = dict(_checked_tool(tool) for group in body.get("tools", ()) for tool in group["functionDeclarations"])
         _check_contents(body["contents"], signed=path[2].startswith("gemini-3"))
-        return Asked(self.vendor, path[2], body, request.headers, tools, _results(body["contents"]))
+        results, stream = _results(body["contents"]), path[3].startswith("stream")
+        return Asked(self.vendor, path[2], body, request.headers, tools, results, stream)
 
-    def render(self, step: Say | Call | Refuse | Blank, asked: Asked) -> Reply:
+    def render(self, step: Answer, asked: Asked) -> Reply:
+        answer = self._answer(step, asked)
+        if not asked.stream:
+            return json_reply(answer)
+        return Reply(content_type="text/event-stream", pieces=tuple(_chunks(answer)))
+
+    def _answer(self, step: Answer, asked: Asked) -> Json:
         match step:
             case Say(text, cut_short, signed):
                 parts: list[Json] = [{"text": "hm", "thought": True}] * signed + [{"text": text}]
@@ -60,15 +82,21 @@ class GeminiWire:
                 parts = ([{"text": text}] if text else []) + _render_calls(step)
                 finish = "MAX_TOKENS" if cut_short else "STOP"
             case Refuse():
-                return json_reply({"candidates": [{"index": 0, "finishReason": "SAFETY"}], "usageMetadata": _USAGE})
+                return {"candidates": [{"index": 0, "finishReason": "SAFETY"}], "usageMetadata": _USAGE}
             case Blank():
-                return json_reply({"candidates": [], "usageMetadata": _USAGE})
+                return {"candidates": [], "usageMetadata": _USAGE}
         candidate = {"index": 0, "content": {"role": "model", "parts": parts}, "finishReason": finish}
-        return json_reply(
-            {"candidates": [candidate], "usageMetadata": _USAGE, "modelVersion": f"{asked.model}-2026-11-21"}
-        )
+        return {"candidates": [candidate], "usageMetadata": _USAGE, "modelVersion": f"{asked.model}-2026-11-21"}
 
     def fail(self, fail: Fail) -> Reply:
+        status, _ = _FAULTS[fail.fault]
+        return json_reply(self._error(fail), status, dict(fail.headers))
+
+    def fail_event(self, fail: Fail) -> bytes:
+        """An error in the middle of a stream."""
+        return event(self._error(fail))
+
+    def _error(self, fail: Fail) -> Json:
         status, name = _FAULTS[fail.fault]
         details: list[Json] = []
         if fail.fault is Fault.bad_key:
@@ -76,8 +104,25 @@ class GeminiWire:
         if fail.retry_delay_seconds is not None:
             delay = f"{fail.retry_delay_seconds}s"
             details.append({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": delay})
-        error = {"code": status, "message": fail.message, "status": name, "details": details}
-        return json_reply({"error": error}, status, dict(fail.headers))
+        return {"error": {"code": status, "message": fail.message, "status": name, "details": details}}
+
+
+def _chunks(answer: Json) -> Iterator[bytes]:
+    """The answer as a stream: text word by word, calls whole, a signature with the last word, why it stopped last."""
+    candidates = answer["candidates"]
+    parts = candidates[0].get("content", {}).get("parts", []) if candidates else []
+    counted = {"promptTokenCount": _USAGE["promptTokenCount"]}
+    for part in parts:
+        pieces = [part]
+        if "text" in part:
+            *first, last = in_pieces(part["text"]) or [part["text"]]
+            kept = {"thought": True} if part.get("thought") else {}
+            pieces = [{"text": piece} | kept for piece in first] + [part | {"text": last}]
+        for piece in pieces:
+            candidate = {"index": 0, "content": {"role": "model", "parts": [piece]}}
+            yield event(answer | {"candidates": [candidate], "usageMetadata": counted})
+    last_candidates = [candidate | {"content": {"role": "model"}} for candidate in candidates]
+    yield event(answer | {"candidates": last_candidates})
 
 
 def _checked_tool(tool: Json) -> tuple[str, Json]:

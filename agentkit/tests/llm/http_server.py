@@ -33,10 +33,26 @@ class Reply:
     hang: bool = False
     #: Repeat the body until the client hangs up.
     endless: bool = False
+    #: Send these one after the other, as they come, instead of a body whose length is promised.
+    pieces: tuple[bytes, ...] = ()
+    #: How long to think before each piece after the first.
+    piece_delay_seconds: float = 0.0
+    #: Hang up after so many pieces.
+    cut_after_pieces: int | None = None
+    #: Say no more after so many pieces, until the client hangs up.
+    stall_after_pieces: int | None = None
+    #: Called with the number of each piece right before it is sent.
+    on_piece: Callable[[int], None] | None = None
 
 
 def json_reply(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Reply:
     return Reply(status, json.dumps(body, ensure_ascii=False).encode(), headers=headers or {})
+
+
+def event(data: Any, name: str = "") -> bytes:
+    """One server-sent event; `data` is JSON, or text as it is."""
+    written = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return (f"event: {name}\n" if name else "").encode() + f"data: {written}\n\n".encode()
 
 
 class HttpServer:
@@ -90,15 +106,11 @@ class HttpServer:
     async def _respond(self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Whether the connection may serve another request."""
         if reply.hang:
-            self.hanging += 1
-            try:
-                await reader.read()
-            finally:
-                self.hanging -= 1
-            self.hung_up += 1
-            return False
+            return await self._hang(reader)
         if reply.delay_seconds:
             await asyncio.sleep(reply.delay_seconds)
+        if reply.pieces:
+            return await self._respond_in_pieces(reply, reader, writer)
         promised = 1 << 40 if reply.endless else len(reply.body)
         headers = {"content-type": reply.content_type, "content-length": str(promised)} | reply.headers
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
@@ -109,6 +121,37 @@ class HttpServer:
             await writer.drain()
             await asyncio.sleep(0)  # drain() alone lets nobody else run while there is room to write
         return reply.cut_after is None
+
+    async def _respond_in_pieces(
+        self, reply: Reply, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        headers = {"content-type": reply.content_type, "transfer-encoding": "chunked"} | reply.headers
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"HTTP/1.1 {reply.status} Said\r\n{head}\r\n".encode())
+        for number, piece in enumerate(reply.pieces):
+            if number == reply.cut_after_pieces:
+                await writer.drain()
+                return False
+            if number == reply.stall_after_pieces:
+                return await self._hang(reader)
+            if number and reply.piece_delay_seconds:
+                await asyncio.sleep(reply.piece_delay_seconds)
+            if reply.on_piece is not None:
+                reply.on_piece(number)
+            writer.write(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+        return True
+
+    async def _hang(self, reader: asyncio.StreamReader) -> bool:
+        self.hanging += 1
+        try:
+            await reader.read()
+        finally:
+            self.hanging -= 1
+        self.hung_up += 1
+        return False
 
 
 async def _read(reader: asyncio.StreamReader) -> Request | None:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 
-from agentkit.tests.llm.http_server import Reply, Request, json_reply
-from agentkit.tests.llm.script import Asked, Blank, Call, Fail, Fault, Json, Refuse, Say, only, require
+from agentkit.tests.llm.http_server import Reply, Request, event, json_reply
+from agentkit.tests.llm.script import (
+    Answer,
+    Asked,
+    Blank,
+    Call,
+    Fail,
+    Fault,
+    Json,
+    Refuse,
+    Say,
+    in_pieces,
+    only,
+    require,
+)
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _USAGE = {
@@ -44,15 +58,31 @@ class OpenAiWire:
             require(authorized, "Incorrect API key provided", Fault.bad_key)
         body: Json = json.loads(request.body)
         limit = "max_completion_tokens" if self.vendor == "openai" else "max_tokens"
-        only(body, {"model", "messages", "tools", limit}, "body")
+        only(body, {"model", "messages", "tools", "stream", "stream_options", limit}, "body")
+        require(body.get("stream") or "stream_options" not in body, "stream_options: only allowed when stream is true")
         require(isinstance(body.get("model"), str) and body["model"], "you must provide a model parameter")
         require(body.get("messages"), "messages must not be empty")
         tools = dict(_checked_tool(tool) for tool in body.get("tools", ()))
         require(len(tools) == len(body.get("tools", ())), "tool names must be unique")
         self._check_messages(body["messages"])
-        return Asked(self.vendor, body["model"], body, request.headers, tools, _results(body["messages"]))
+        return Asked(
+            self.vendor,
+            body["model"],
+            body,
+            request.headers,
+            tools,
+            _results(body["messages"]),
+            bool(body.get("stream")),
+        )
 
-    def render(self, step: Say | Call | Refuse | Blank, asked: Asked) -> Reply:
+    def render(self, step: Answer, asked: Asked) -> Reply:
+        completion = self._completion(asked, self._choices(step))
+        if not asked.stream:
+            return json_reply(completion)
+        counted = bool(asked.body.get("stream_options", {}).get("include_usage"))
+        return Reply(content_type="text/event-stream", pieces=tuple(_chunks(completion, counted)))
+
+    def _choices(self, step: Answer) -> list[Json]:
         match step:
             case Say(text, cut_short, signed):
                 message: Json = {"role": "assistant", "content": text}
@@ -67,13 +97,21 @@ class OpenAiWire:
             case Refuse():
                 message, finish = {"role": "assistant", "content": None, "refusal": "I will not."}, "stop"
             case Blank():
-                return json_reply(self._completion(asked, []))
-        return json_reply(self._completion(asked, [{"index": 0, "message": message, "finish_reason": finish}]))
+                return []
+        return [{"index": 0, "message": message, "finish_reason": finish}]
 
     def fail(self, fail: Fail) -> Reply:
         status, kind, code = _FAULTS[fail.fault]
         error = {"message": fail.message, "type": kind, "param": None, "code": code}
         return json_reply({"error": error}, status, dict(fail.headers))
+
+    def fail_event(self, fail: Fail) -> bytes:
+        """An error in the middle of a stream: OpenRouter says its status, and more than OpenAI does."""
+        status, kind, code = _FAULTS[fail.fault]
+        if self.vendor != "openrouter":
+            return event({"error": {"message": fail.message, "type": kind, "param": None, "code": code}})
+        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+        return event({"id": "gen-1", "error": {"code": status, "message": fail.message}, "choices": [choice]})
 
     def _completion(self, asked: Asked, choices: list[Json]) -> Json:
         return {
@@ -109,6 +147,29 @@ class OpenAiWire:
         call_id: str = call["id"]
         require(self.vendor != "openai" or len(call_id) <= 40, "tool_calls: id longer than 40")
         return call_id
+
+
+def _chunks(completion: Json, counted: bool) -> Iterator[bytes]:
+    """The completion as a stream: a call's arguments in halves, the usage in a chunk of its own."""
+    head = completion | {"object": "chat.completion.chunk", "usage": None}
+    for choice in completion["choices"]:
+        message = choice["message"]
+        deltas: list[Json] = [{"role": "assistant", "content": ""}]
+        deltas += [{"content": piece} for piece in in_pieces(message.get("content") or "")]
+        deltas += [{"refusal": piece} for piece in in_pieces(message.get("refusal") or "")]
+        deltas += [{"reasoning_details": [detail]} for detail in message.get("reasoning_details", ())]
+        for index, call in enumerate(message.get("tool_calls", ())):
+            arguments = call["function"]["arguments"]
+            half = len(arguments) // 2
+            begun = call | {"index": index, "function": call["function"] | {"arguments": arguments[:half]}}
+            rest = {"index": index, "function": {"arguments": arguments[half:]}}
+            deltas += [{"tool_calls": [begun]}, {"tool_calls": [rest]}]
+        for delta in deltas:
+            yield event(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
+        yield event(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": choice["finish_reason"]}]})
+    if counted:
+        yield event(head | {"choices": [], "usage": completion["usage"]})
+    yield event("[DONE]")
 
 
 def _checked_tool(tool: Json) -> tuple[str, Json]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from agentkit.tests.llm.http_server import Reply
 
@@ -71,7 +71,28 @@ class Blank:
     """Answer in the right format, with nothing in it."""
 
 
-Step: TypeAlias = Say | Call | Fail | Refuse | Blank | Reply
+@dataclass(frozen=True)
+class Broken:
+    """Begin to stream, and break off before the end mark."""
+
+    step: Say | Call = Say("Once upon a time there was a king.")
+    #: How many of the last events do not come.
+    missing: int = 2
+    #: What happens instead: hang up in the middle, end in good order, or say no more.
+    how: Literal["cut", "end", "stall"] = "cut"
+
+
+@dataclass(frozen=True)
+class FailWhileStreaming:
+    """Begin to answer with status 200, and report an error in the middle."""
+
+    fault: Fault = Fault.overloaded
+    message: str = "no"
+
+
+Step: TypeAlias = Say | Call | Fail | Refuse | Blank | Broken | FailWhileStreaming | Reply
+#: What is answered in the vendor's own format.
+Answer: TypeAlias = Say | Call | Refuse | Blank
 
 
 @dataclass(frozen=True)
@@ -86,6 +107,8 @@ class Asked:
     tools: dict[str, Json]
     #: Contents of the tool results since the last thing the user said, in order.
     results: tuple[str, ...]
+    #: The answer is wanted piece by piece.
+    stream: bool = False
 
 
 class Rejected(Exception):
@@ -106,25 +129,44 @@ def only(body: Json, allowed: set[str], where: str) -> None:
     require(not unknown, f"{where}: unknown field {sorted(unknown)}")
 
 
-_REACT_MODEL = re.compile(r"react-(?P<steps>\d+)(-delay-(?P<delay_ms>\d+))?")
+_REACT_MODEL = re.compile(
+    r"react-(?P<steps>\d+)(-delay-(?P<delay_ms>\d+))?(-words-(?P<words>\d+))?(-piece-(?P<piece_ms>\d+))?"
+)
 
 
-def react_step(asked: Asked) -> tuple[Step, float] | None:
-    """What the model `react-<steps>[-delay-<ms>]` does, and after how many seconds; None for other models.
+@dataclass(frozen=True)
+class Paced:
+    """What to answer, and how slowly."""
 
-    It calls the first tool that many times, one call an answer, then sums up. It decides from the messages it was
-    sent alone, so any number of conversations may go on at once, over any number of servers.
+    step: Say | Call
+    delay_seconds: float = 0.0
+    #: Before each piece, when the answer is streamed.
+    piece_delay_seconds: float = 0.0
+
+
+def react_step(asked: Asked) -> Paced | None:
+    """What the model `react-<steps>[-delay-<ms>][-words-<n>][-piece-<ms>]` does; None for other models.
+
+    It calls the first tool that many times, one call an answer, then sums up, in so many words if it is told how
+    many. It decides from the messages it was sent alone, so any number of conversations may go on at once, over any
+    number of servers.
     """
     matched = _REACT_MODEL.fullmatch(asked.model)
     if matched is None:
         return None
-    steps, delay_seconds = int(matched["steps"]), int(matched["delay_ms"] or 0) / 1000
-    done = len(asked.results)
+    delays = int(matched["delay_ms"] or 0) / 1000, int(matched["piece_ms"] or 0) / 1000
+    steps, done = int(matched["steps"]), len(asked.results)
     if done >= steps or not asked.tools:
         last = f": {asked.results[-1]}" if asked.results else ""
-        return Say(f"Done after {done} steps{last}"), delay_seconds
+        words = "".join(f" w{number}" for number in range(int(matched["words"] or 0)))
+        return Paced(Say(f"Done after {done} steps{last}{words}"), *delays)
     name, schema = next(iter(asked.tools.items()))
-    return Call(((name, sample_arguments(schema, done + 1)),)), delay_seconds
+    return Paced(Call(((name, sample_arguments(schema, done + 1)),)), *delays)
+
+
+def in_pieces(text: str) -> list[str]:
+    """A text word by word."""
+    return re.findall(r"\s*\S+|\s+", text)
 
 
 def sample_arguments(schema: Json, number: int) -> Json:

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agentkit.errors import RateLimited, Refused
+from agentkit.errors import MalformedReply, RateLimited, Refused
 from agentkit.llm.anthropic_messages import AnthropicClient
 from agentkit.llm.base import StopReason
-from agentkit.tests.llm.http_server import json_reply
-from agentkit.tests.llm.script import Call, Fail, Fault, Refuse
+from agentkit.tests.llm.http_server import Reply, event, json_reply
+from agentkit.tests.llm.script import Call, Fail, Fault, Refuse, Say
 from agentkit.tests.llm.vendor_server import VendorServer
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import SystemMessage, ToolMessage, ToolResult, UserMessage
@@ -96,3 +96,82 @@ async def test_a_rate_limit_keeps_its_words(claude: AnthropicClient, server: Ven
     with pytest.raises(RateLimited, match="40,000 input tokens per minute") as caught:
         await claude.complete([UserMessage("Hi")], timeout_seconds=20)
     assert caught.value.retry_after_seconds == 12
+
+
+def streamed(*events: dict[str, object]) -> Reply:
+    begun: dict[str, object] = {"type": "message_start", "message": {"model": "m", "usage": {"input_tokens": 1}}}
+    ended: dict[str, object] = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
+    stopped: dict[str, object] = {"type": "message_stop"}
+    pieces = [event(each, str(each["type"])) for each in (begun, *events, ended, stopped)]
+    return Reply(content_type="text/event-stream", pieces=tuple(pieces))
+
+
+async def test_a_streamed_block_of_a_kind_not_known_yet_is_kept_with_all_that_it_grew(
+    claude: AnthropicClient, server: VendorServer
+) -> None:
+    server.then(
+        streamed(
+            {"type": "content_block_start", "index": 0, "content_block": {"type": "novelty", "said": "a", "seen": [1]}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "novelty_delta", "said": "b", "seen": [2]}},
+            {"type": "content_block_delta", "index": 0, "delta": {"type": "novelty_delta", "sealed": "c"}},
+            {"type": "something_new", "index": 7},
+            {"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": "Yes"}},
+        )
+    )
+
+    response = await claude.stream([UserMessage("Hi")], timeout_seconds=20, on_text=lambda _: None)
+
+    assert response.message.text == "Yes"
+    assert response.message.vendor is not None
+    assert response.message.vendor["content"][0] == {"type": "novelty", "said": "ab", "seen": [1, 2], "sealed": "c"}
+
+
+async def test_thinking_that_is_streamed_is_put_together_and_not_told(
+    claude: AnthropicClient, server: VendorServer
+) -> None:
+    server.then(Say("Six.", signed=True))
+    told: list[str] = []
+
+    response = await claude.stream([UserMessage("Hi")], timeout_seconds=20, on_text=told.append)
+
+    assert told == ["Six."]
+    assert response.message.vendor is not None
+    assert response.message.vendor["content"][0] == {"type": "thinking", "thinking": "hm", "signature": "sealed"}
+
+
+@pytest.mark.parametrize(
+    "delta", [{"type": "text_delta", "text": 1}, {"type": "input_json_delta"}, {"type": "input_json_delta", "x": 1}]
+)
+async def test_a_delta_that_is_not_in_the_format_is_malformed(
+    claude: AnthropicClient, server: VendorServer, delta: dict[str, object]
+) -> None:
+    block = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    server.then(streamed(block, {"type": "content_block_delta", "index": 0, "delta": delta}))
+
+    with pytest.raises(MalformedReply):
+        await claude.stream([UserMessage("Hi")], timeout_seconds=20, on_text=lambda _: None)
+
+
+async def test_a_delta_of_a_block_that_was_not_begun_is_malformed(
+    claude: AnthropicClient, server: VendorServer
+) -> None:
+    server.then(streamed({"type": "content_block_delta", "index": 3, "delta": {"type": "text_delta", "text": "x"}}))
+
+    with pytest.raises(MalformedReply):
+        await claude.stream([UserMessage("Hi")], timeout_seconds=20, on_text=lambda _: None)
+
+
+async def test_the_input_of_a_streamed_call_that_is_no_json_is_malformed(
+    claude: AnthropicClient, server: VendorServer
+) -> None:
+    call = {"type": "tool_use", "id": "1", "name": "now", "input": {}}
+    written = {"type": "input_json_delta", "partial_json": '{"a": '}
+    server.then(
+        streamed(
+            {"type": "content_block_start", "index": 0, "content_block": call},
+            {"type": "content_block_delta", "index": 0, "delta": written},
+        )
+    )
+
+    with pytest.raises(MalformedReply):
+        await claude.stream([UserMessage("Hi")], tools=[NOW], timeout_seconds=20, on_text=lambda _: None)

@@ -9,7 +9,7 @@ import pytest
 from agentkit.errors import LlmError, MalformedReply, RateLimited, Refused
 from agentkit.llm.base import StopReason
 from agentkit.llm.gemini import DEFAULT_API_VERSION, GeminiClient
-from agentkit.tests.llm.http_server import json_reply
+from agentkit.tests.llm.http_server import Reply, event, json_reply
 from agentkit.tests.llm.script import Call, Fail, Fault, Json
 from agentkit.tests.llm.vendor_server import VendorServer
 from agentkit.tools.base import ToolSpec
@@ -149,3 +149,40 @@ async def test_thoughts_are_not_part_of_the_answer(connect: Connect, server: Ven
 
     assert message.text == "Yes"
     assert message.vendor == {"provider": "gcp.gemini", "content": {"role": "model", "parts": parts}}
+
+
+async def test_streamed_text_becomes_one_part_and_a_signed_one_stays_as_it_came(
+    connect: Connect, server: VendorServer
+) -> None:
+    parts: list[list[Json]] = [
+        [{"text": "hm", "thought": True}],
+        [{"text": "Ye"}],
+        [{"text": "s"}],
+        [{"text": "", "thoughtSignature": "c2VhbGVk"}],
+        [],
+    ]
+    chunks = [{"candidates": [{"content": {"role": "model", "parts": each}}]} for each in parts]
+    last = {"candidates": [{"finishReason": "STOP"}], "usageMetadata": {"promptTokenCount": 3}}
+    server.then(Reply(content_type="text/event-stream", pieces=(*map(event, chunks), event(last))))
+    told: list[str] = []
+
+    response = await connect().stream([UserMessage("Hi")], timeout_seconds=20, on_text=told.append)
+
+    assert (told, response.message.text, response.usage.input_tokens) == (["Ye", "s"], "Yes", 3)
+    assert response.message.vendor is not None
+    assert response.message.vendor["content"] == {
+        "role": "model",
+        "parts": [
+            {"text": "hm", "thought": True},
+            {"text": "Yes"},
+            {"text": "", "thoughtSignature": "c2VhbGVk"},
+        ],
+    }
+
+
+async def test_a_streamed_block_of_the_prompt_is_a_refusal(connect: Connect, server: VendorServer) -> None:
+    blocked = event({"promptFeedback": {"blockReason": "SAFETY"}})
+    server.then(Reply(content_type="text/event-stream", pieces=(blocked,)))
+
+    with pytest.raises(Refused):
+        await connect().stream([UserMessage("Hi")], timeout_seconds=20, on_text=lambda _: None)

@@ -8,8 +8,8 @@ import pytest
 
 from agentkit.errors import BadCredentials, ConfigurationError, LlmError, LlmUnavailable, MalformedReply, Refused
 from agentkit.llm.openai_chat import OpenAiChatClient
-from agentkit.tests.llm.http_server import Reply, json_reply
-from agentkit.tests.llm.script import Call, Json
+from agentkit.tests.llm.http_server import Reply, event, json_reply
+from agentkit.tests.llm.script import Call, Json, Say
 from agentkit.tests.llm.vendor_server import VendorServer
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import AssistantMessage, Message, SystemMessage, ToolMessage, ToolResult, UserMessage
@@ -168,3 +168,97 @@ async def test_extra_headers_are_sent(server: VendorServer) -> None:
 def test_no_key_and_no_url_is_a_configuration_error() -> None:
     with pytest.raises(ConfigurationError, match="needs an API key"):
         OpenAiChatClient("m", api_key=None)
+
+
+async def test_a_server_that_refuses_stream_options_is_asked_without_from_then_on(
+    connect: Connect, server: VendorServer
+) -> None:
+    client = connect("mistral", None)
+    refusal = {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"], "msg": "not permitted"}]}
+    server.then(json_reply(refusal, 422), Say("One."), Say("Two."))
+    told: list[str] = []
+
+    for _ in range(2):
+        await client.stream([UserMessage("Hi")], timeout_seconds=20, on_text=told.append)
+
+    assert "".join(told) == "One.Two."
+    assert ["stream_options" in asked.body for asked in server.requests] == [True, False, False]
+
+
+def streamed(*deltas: Json, finish_reason: str = "stop") -> Reply:
+    chunks = [{"model": "m", "choices": [{"index": 0, "delta": delta}]} for delta in deltas]
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": finish_reason}]}
+    return Reply(content_type="text/event-stream", pieces=(*map(event, chunks), event(last), event("[DONE]")))
+
+
+async def streamed_answer(client: OpenAiChatClient) -> AssistantMessage:
+    response = await client.stream([UserMessage("Hi")], tools=(NOW,), timeout_seconds=20, on_text=lambda _: None)
+    return response.message
+
+
+def called(name: str | None, arguments: object, **more: object) -> Json:
+    return {"tool_calls": [{"function": {"name": name, "arguments": arguments}} | more]}
+
+
+@pytest.mark.parametrize(
+    "deltas",
+    [
+        (called("now", '{"a": 1}', index=0, id="1"), called("now", '{"a": 2}', index=1, id="2")),
+        (called("now", '{"a"', index=0, id="1"), called(None, ": 1}", index=0), called("now", '{"a": 2}', index=1)),
+        (called("now", '{"a": 1}', index=0, id="1"), called("now", '{"a": 2}', index=0, id="2")),
+        (called("now", '{"a": 1}'), called("now", '{"a": 2}')),
+        (called("now", {"a": 1}, id="1"), called("now", {"a": 2}, id="2")),
+        (called("now", '{"a": ', id="1"), called(None, "1}"), called("now", '{"a": 2}', id="2")),
+        (
+            called("", "", index=0, id="1"),
+            called("now", '{"a": 1}', index=0, id="1"),
+            called("now", '{"a": 2}', id="2"),
+        ),
+    ],
+    ids=["plain", "halves", "all-number-0", "no-ids", "objects", "no-numbers", "late-name"],
+)
+async def test_the_ways_of_servers_to_stream_two_calls_are_known(
+    connect: Connect, server: VendorServer, deltas: tuple[Json, ...]
+) -> None:
+    server.then(streamed(*deltas, finish_reason="tool_calls"))
+
+    calls = (await streamed_answer(connect("ollama", None))).tool_calls
+
+    assert [call.arguments for call in calls] == [{"a": 1}, {"a": 2}]
+    assert len({call.id for call in calls}) == 2
+
+
+async def test_reasoning_that_is_streamed_goes_back_in_whole(connect: Connect, server: VendorServer) -> None:
+    details = [
+        {"type": "reasoning.text", "text": "Let me ", "index": 0, "signature": None},
+        {"type": "reasoning.text", "text": "think.", "index": 0},
+        {"type": "reasoning.text", "text": "", "index": 0, "signature": "sealed"},
+        {"type": "reasoning.encrypted", "data": "x", "index": 1},
+        {"type": "reasoning.encrypted", "data": "y", "index": 2},
+    ]
+    server.then(streamed(*({"content": "a", "reasoning_details": [detail]} for detail in details)))
+
+    message = await streamed_answer(connect("openrouter", server.key))
+
+    assert message.text == "aaaaa"
+    assert message.vendor == {
+        "provider": "openrouter",
+        "reasoning_details": [
+            {"type": "reasoning.text", "text": "Let me think.", "index": 0, "signature": "sealed"},
+            *details[3:],
+        ],
+    }
+
+
+async def test_a_refusal_that_is_streamed_is_a_refusal(connect: Connect, server: VendorServer) -> None:
+    server.then(streamed({"content": "I"}, finish_reason="content_filter"))
+
+    with pytest.raises(Refused):
+        await streamed_answer(connect("openai", server.key))
+
+
+async def test_an_error_in_plain_words_in_a_stream_keeps_them(connect: Connect, server: VendorServer) -> None:
+    server.then(Reply(content_type="text/event-stream", pieces=(event({"error": "model runner has crashed"}),)))
+
+    with pytest.raises(LlmUnavailable, match="model runner has crashed"):
+        await streamed_answer(connect("ollama", None))

@@ -4,7 +4,8 @@
         server.then(Call((("add", {"a": 1}),)), Say("2"))
         client = OpenAiChatClient("m", api_key=server.key, base_url=server.base_url("openai"))
 
-Without a script it answers "Hello"; the models `react-<steps>[-delay-<ms>]` act as agents (see `script.react_step`).
+Without a script it answers "Hello"; the models `react-<steps>…` act as agents (see `script.react_step`). It streams
+when it is asked to.
 As a process of its own: `python -m agentkit.tests.llm.vendor_server --port 8090`; `GET /stats` tells the counts.
 """
 
@@ -22,7 +23,7 @@ from agentkit.tests.llm.anthropic_wire import AnthropicWire
 from agentkit.tests.llm.gemini_wire import GeminiWire
 from agentkit.tests.llm.http_server import HttpServer, Reply, Request, json_reply
 from agentkit.tests.llm.openai_wire import OpenAiWire
-from agentkit.tests.llm.script import Asked, Fail, Rejected, Say, Step, react_step
+from agentkit.tests.llm.script import Answer, Asked, Broken, Fail, FailWhileStreaming, Rejected, Say, Step, react_step
 
 _BASE_URLS = {
     "openai": "/openai/v1",
@@ -78,6 +79,15 @@ class VendorServer:
         """Whatever is left of it."""
         self._script.clear()
 
+    def rendered(self, step: Answer, asked: Asked) -> Reply:
+        """What its vendor would have answered to a request it got, for tests that spoil it."""
+        return next(wire for wire in self._wires if wire.vendor == asked.vendor).render(step, asked)
+
+    @property
+    def connections(self) -> int:
+        """How many were made so far."""
+        return self._http.accepted
+
     @property
     def script_left(self) -> int:
         """How many steps of the script nobody has asked for yet."""
@@ -118,14 +128,37 @@ class VendorServer:
         self.requests.append(asked)
         self.calls[asked.model] += 1
         agent = react_step(asked)
-        step, delay_seconds = agent or (self._script.popleft() if self._script else Say(), 0.0)
+        if agent is not None:
+            return dataclasses.replace(
+                wire.render(agent.step, asked),
+                delay_seconds=agent.delay_seconds,
+                piece_delay_seconds=agent.piece_delay_seconds,
+            )
+        step = self._script.popleft() if self._script else Say()
         match step:
             case Reply():
                 return step
             case Fail():
                 return wire.fail(step)
+            case FailWhileStreaming(fault, message):
+                begun = wire.render(Say("Once upon a time"), asked)
+                return dataclasses.replace(begun, pieces=(*begun.pieces[:2], wire.fail_event(Fail(fault, message))))
+            case Broken():
+                return _break_off(wire.render(step.step, asked), step)
             case _:
-                return dataclasses.replace(wire.render(step, asked), delay_seconds=delay_seconds)
+                return wire.render(step, asked)
+
+
+def _break_off(reply: Reply, broken: Broken) -> Reply:
+    left = len(reply.pieces) - broken.missing
+    assert left > 0, "only a streamed answer can break off"
+    match broken.how:
+        case "cut":
+            return dataclasses.replace(reply, cut_after_pieces=left)
+        case "stall":
+            return dataclasses.replace(reply, stall_after_pieces=left)
+        case "end":
+            return dataclasses.replace(reply, pieces=reply.pieces[:left])
 
 
 async def _main(port: int) -> None:

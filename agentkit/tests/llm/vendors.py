@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from agentkit.llm.anthropic_messages import AnthropicClient
-from agentkit.llm.base import BaseLlmClient
+from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.gemini import GeminiClient
 from agentkit.llm.openai_chat import OpenAiChatClient
 from agentkit.tests.llm.script import Fault
 from agentkit.tests.llm.vendor_server import VendorServer
+from agentkit.tools.base import ToolSpec
+from agentkit.transcript import Message
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,33 @@ class Vendor:
     def client(self, server: VendorServer, model: str = "test-model", **changed: Any) -> BaseLlmClient:
         options = {"api_key": server.key, "base_url": server.base_url(self.name)} | self.options | changed
         return self.make(model, **options)
+
+
+class Streaming(BaseLlmClient):
+    """Streams each answer of another client, and keeps the pieces: whatever holds of a whole answer holds here too."""
+
+    def __init__(self, inner: BaseLlmClient) -> None:
+        self.provider = inner.provider
+        self.model = inner.model
+        self.native_tools = inner.native_tools
+        self.pieces: list[str] = []
+        self._inner = inner
+
+    def __repr__(self) -> str:
+        return repr(self._inner)
+
+    async def complete(
+        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+    ) -> LlmResponse:
+        self.pieces.clear()
+        response = await self._inner.stream(
+            messages, tools=tools, timeout_seconds=timeout_seconds, on_text=self.pieces.append
+        )
+        assert "".join(self.pieces) == response.message.text
+        return response
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
 
 
 VENDORS = (
