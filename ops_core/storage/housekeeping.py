@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import text
@@ -41,10 +41,11 @@ FROM queues q WHERE q.queue IS NOT NULL
 class SqlHousekeepingStore:
     """See `HousekeepingStore`."""
 
-    def __init__(self, *, single: SingleWrite, reader: Reader, is_sqlite: bool) -> None:
+    def __init__(self, *, single: SingleWrite, reader: Reader, machine_clock: Callable[[], datetime] | None) -> None:
+        """`machine_clock` where the database has no clock of its own."""
         self._single = single
         self._reader = reader
-        self._is_sqlite = is_sqlite
+        self._machine_clock = machine_clock
 
     async def release_due(self, *, limit: int) -> Sequence[Ring]:
         return rings_of(await self._change(lambda tx: tx.lock_due(limit), settle.released))
@@ -80,7 +81,7 @@ class SqlHousekeepingStore:
         return changes
 
     def _age(self, row: Any) -> float:
-        # SQLite's clock is that of this machine, and its CURRENT_TIMESTAMP knows no fractions.
-        now = datetime.now(UTC) if self._is_sqlite else row["now"]
+        # SQLite's own CURRENT_TIMESTAMP knows no fractions.
+        now = self._machine_clock() if self._machine_clock is not None else row["now"]
         age: float = (now - row["oldest_ring"]).total_seconds()
         return max(0.0, age)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 from sqlalchemy import text
 
@@ -72,9 +74,12 @@ class Store:
         read_connections: int,
         write_connections: int,
         give_up_seconds: float,
+        machine_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """`machine_clock` is the database's clock where that has none of its own: SQLite."""
         self.url = url
-        self._reader = Reader(url, pool_size=read_connections, timeout_seconds=give_up_seconds)
+        self._machine_clock = machine_clock
+        self._reader = self._new_reader(read_connections, give_up_seconds)
         self._backends: list[Backend] = []
         shared = self._backend(write_connections, give_up_seconds)
         single = SingleWrite(shared, nudges, give_up_seconds=give_up_seconds)
@@ -104,7 +109,9 @@ class Store:
             claims=self._claims, appends=self._appends, finishes=self._finishes, reader=self._reader, blobs=blobs
         )
         agents = SqlAgentStore(single=single, reader=self._reader)
-        housekeeping = SqlHousekeepingStore(single=single, reader=self._reader, is_sqlite=url.is_sqlite)
+        housekeeping = SqlHousekeepingStore(
+            single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
+        )
 
         self.add_task = tasks.add_task
         self.find_submitted = tasks.find_submitted
@@ -153,12 +160,15 @@ class Store:
             await backend.aclose()
         await self._reader.aclose()
 
+    def _new_reader(self, connections: int, give_up_seconds: float) -> Reader:
+        return Reader(self.url, pool_size=connections, timeout_seconds=give_up_seconds)
+
     def _backend(self, connections: int, give_up_seconds: float) -> Backend:
         backend: Backend
         if self.url.is_sqlite:
             from ops_core.storage.sqlite.backend import SqliteBackend
 
-            backend = SqliteBackend(self.url.sqlite_path, busy_seconds=give_up_seconds)
+            backend = SqliteBackend(self.url.sqlite_path, busy_seconds=give_up_seconds, clock=self._machine_clock)
         else:
             from ops_core.storage.postgres.backend import PostgresBackend
 

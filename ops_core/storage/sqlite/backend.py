@@ -23,8 +23,12 @@ T = TypeVar("T")
 class SqliteBackend:
     """The one writer of this process; other processes take turns with it through the file's lock."""
 
-    def __init__(self, path: Path, *, busy_seconds: float = 5.0) -> None:
+    def __init__(
+        self, path: Path, *, busy_seconds: float = 5.0, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._path = path
+        #: SQLite has no clock of its own: this machine's is the database's.
+        self._clock = clock
         self._busy_seconds = busy_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-writer")
         self._connection: sqlite3.Connection | None = None
@@ -51,7 +55,7 @@ class SqliteBackend:
             # IMMEDIATE takes the write lock at once: a transaction that reads first and then wants it can be refused.
             connection.execute("BEGIN IMMEDIATE")
             try:
-                outcome = _completed(work(SqliteTransaction(connection, datetime.now(UTC))))
+                outcome = _completed(work(SqliteTransaction(connection, self._clock())))
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -31,14 +31,15 @@ _FORGET_WORKER = "DELETE FROM workers WHERE worker_id = ?"
 class SqliteLeaseStore:
     """See `LeaseStore`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._path = path
+        self._clock = clock
         self._connection: sqlite3.Connection | None = None
 
     def renew(self, held: Sequence[Lease], *, worker: WorkerInfo, lease_seconds: float) -> Renewal:
         # Well under the lease, so that a busy file leaves time for another try.
         with self._transaction(busy_seconds=lease_seconds / 6) as connection:
-            now = datetime.now(UTC)
+            now = self._clock()
             expires = time_to_sqlite(now + timedelta(seconds=lease_seconds))
             found = {
                 lease: connection.execute(_RENEW_IF_HELD, (expires, lease.task_id.hex, lease.epoch)).fetchall()
