@@ -45,6 +45,7 @@ from ops_core.storage.migrations import upgrade
 from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
 from ops_core.storage.store import Store, open_store
 from ops_core.telemetry import LogEvent, get_logger
+from ops_core.wire.api_keys import ApiKey, find_caller, read_api_keys, single_key
 from ops_core.worker.actors import make_worker
 from ops_core.worker.host import AgentHost
 from ops_core.worker.slots import Slots
@@ -174,7 +175,7 @@ async def _core(settings: Settings, stop: asyncio.Event, *, slots: Slots | None)
 async def _http(core: Core) -> AsyncIterator[str]:
     """Serves HTTP while open; gives its URL."""
     settings = core.settings
-    key = _api_key(settings)
+    keys = _api_keys(settings)
     limits = _limits(settings)
     app = make_app(
         ApiServices(
@@ -183,8 +184,8 @@ async def _http(core: Core) -> AsyncIterator[str]:
         ApiConfig(
             limits=limits,
             max_body_bytes=settings.max_body_bytes,
-            api_key=key,
-            allowed_hosts=None if key else LOOPBACK_HOSTS,
+            keys=keys,
+            allowed_hosts=None if keys else LOOPBACK_HOSTS,
             probed_queue=settings.queues[0],
         ),
     )
@@ -204,7 +205,7 @@ async def _rpc(core: Core) -> AsyncIterator[str]:
         health_probe=core.store,
         host=settings.host,
         port=settings.grpc_port,
-        api_key=_api_key(settings),
+        keys=_api_keys(settings),
         max_body_bytes=settings.max_body_bytes,
         version=__version__,
     )
@@ -298,8 +299,17 @@ def _limits(settings: Settings) -> TaskLimits:
     )
 
 
-def _api_key(settings: Settings) -> str | None:
-    return settings.api_key.get_secret_value() if settings.api_key else None
+def _api_keys(settings: Settings) -> tuple[ApiKey, ...]:
+    """Raises:
+    ConfigurationInvalid: the one key is also in the list.
+    """
+    listed = read_api_keys(settings.api_keys.get_secret_value()) if settings.api_keys else ()
+    if settings.api_key is None:
+        return listed
+    key = settings.api_key.get_secret_value()
+    if find_caller(listed, key) is not None:
+        raise ConfigurationInvalid("OPS_CORE_API_KEY is also in the list of OPS_CORE_API_KEYS: take it out of one")
+    return (single_key(key), *listed)
 
 
 def _shown_host(host: str) -> str:

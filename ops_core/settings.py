@@ -24,11 +24,12 @@ from pydantic_settings import (
 
 from ops_core.domain.task import QUEUE_NAME
 from ops_core.errors import ConfigurationInvalid, FieldProblem
+from ops_core.wire.api_keys import read_api_keys
 
 #: Every variable of ours begins so.
 ENV_PREFIX = "OPS_CORE_"
 #: Fields that may also come from a file whose path is in `<variable>_FILE`, as Docker secrets do.
-FILE_FIELDS = frozenset({"api_key", "broker_url", "database_url"})
+FILE_FIELDS = frozenset({"api_key", "api_keys", "broker_url", "database_url"})
 #: Names that hosting platforms inject, first found wins; our own variables win over them.
 PLATFORM_VARIABLES: Mapping[str, tuple[str, ...]] = {
     "database_url": ("DATABASE_URL",),
@@ -123,7 +124,15 @@ class Settings(_Layered):
     port: int = Field(default=8000, ge=0, le=65535, description="HTTP port.")
     grpc_port: int = Field(default=50051, ge=0, le=65535, description="gRPC port.")
     api_key: SecretStr | None = Field(
-        default=None, description="When set, every operation wants it. Required for a non-loopback address."
+        default=None,
+        description="When set, every operation wants a key, and this one may do everything. This or "
+        "`OPS_CORE_API_KEYS` is required for a non-loopback address.",
+    )
+    api_keys: SecretStr | None = Field(
+        default=None,
+        description='Keys of callers, as a JSON list: `[{"key": "…", "subject": "ada", "roles": ["approver"], '
+        '"groups": ["finance"]}]`. Roles: `admin`, `operator`, `approver`, `submitter`, `viewer`; `"agent": "name"` '
+        "marks an agent's own key, which never decides.",
     )
     max_body_bytes: int = Field(default=1_000_000, gt=0, description="Largest request body or gRPC message.")
     max_goal_chars: int = Field(default=100_000, gt=0, description="Longest goal.")
@@ -162,6 +171,16 @@ class Settings(_Layered):
     # logs
     log_level: str = Field(default="info", pattern="^(?i:debug|info|warning|error)$", description="debug … error.")
     log_json: bool | None = Field(default=None, description="JSON lines; unset: JSON unless on a terminal.")
+
+    @field_validator("api_keys")
+    @classmethod
+    def _known_callers(cls, keys: SecretStr | None) -> SecretStr | None:
+        if keys is not None:
+            try:
+                read_api_keys(keys.get_secret_value())
+            except ConfigurationInvalid as error:
+                raise ValueError(error.detail) from None
+        return keys
 
     @field_validator("database_url")
     @classmethod
@@ -310,11 +329,11 @@ def require_safe_address(settings: Settings) -> None:
     """Raises:
     ConfigurationInvalid: others than this machine could reach the servers, and no key protects them.
     """
-    if settings.api_key is not None or _is_loopback(settings.host):
+    if settings.api_key is not None or settings.api_keys is not None or _is_loopback(settings.host):
         return
     raise ConfigurationInvalid(
         f"the address {settings.host} can be reached from other machines and no API key is set: "
-        f"set {variable_of('api_key')}, or listen on 127.0.0.1"
+        f"set {variable_of('api_key')} or {variable_of('api_keys')}, or listen on 127.0.0.1"
     )
 
 

@@ -43,7 +43,7 @@ def make_app(
             Middleware(RequestScope),
             Middleware(
                 Gate,
-                api_key=config.api_key,
+                keys=config.keys,
                 allowed_hosts=config.allowed_hosts,
                 max_requests=config.max_requests,
             ),

@@ -14,6 +14,7 @@ from ops_core.ports import Doorbell, HealthProbe
 from ops_core.services.agents import AgentService
 from ops_core.services.limits import TaskLimits
 from ops_core.services.tasks import TaskService
+from ops_core.wire.api_keys import ApiKey
 
 PREFIX = "/api/v1"
 
@@ -35,7 +36,8 @@ class ApiConfig:
 
     limits: TaskLimits
     max_body_bytes: int = 1_000_000
-    api_key: str | None = None
+    #: Whose keys let in; none for everybody.
+    keys: tuple[ApiKey, ...] = ()
     #: Names that `Host` and `Origin` may have; None for any. `gate.LOOPBACK_HOSTS` where no key is asked for.
     allowed_hosts: frozenset[str] | None = None
     #: Queue whose tickets `/readyz` asks for to see whether the broker is there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -10,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ops_core.api.errors import problem_response
 from ops_core.domain.caller import Caller
 from ops_core.errors import OpsCoreError, PermissionDenied, Unavailable
+from ops_core.wire.api_keys import ApiKey
 from ops_core.wire.request_head import KeyCheck
 
 #: Names under which a loopback address is reached by right. Another name in `Host` means DNS rebinding.
@@ -22,17 +24,17 @@ _OPEN_PREFIX = "/errors/"
 class Gate:
     """Sets the caller of a request, or answers 401, 403 or 503.
 
-    `api_key`: every operation wants it; probes and documentation stay open.
+    `keys`: every operation wants one of them; probes and documentation stay open.
     `allowed_hosts`: when given, `Host` and `Origin` must name one of them, so that no web page the user happens to
     visit can drive a server that asks for no key.
     `max_requests`: so many operations at once, streams and waits included; more are told to come back.
     """
 
     def __init__(
-        self, app: ASGIApp, *, api_key: str | None, allowed_hosts: frozenset[str] | None, max_requests: int
+        self, app: ASGIApp, *, keys: Sequence[ApiKey], allowed_hosts: frozenset[str] | None, max_requests: int
     ) -> None:
         self._app = app
-        self._key_check = KeyCheck(api_key)
+        self._key_check = KeyCheck(keys)
         self._allowed_hosts = allowed_hosts
         self._max_requests = max_requests
         self._requests = 0

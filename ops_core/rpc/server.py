@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import grpc.aio
@@ -20,6 +21,7 @@ from ops_core.services.agents import AgentService
 from ops_core.services.limits import TaskLimits
 from ops_core.services.tasks import TaskService
 from ops_core.telemetry import LogEvent, get_logger
+from ops_core.wire.api_keys import ApiKey
 from ops_core.wire.pb.v1 import (
     agents_pb2,
     agents_pb2_grpc,
@@ -97,14 +99,14 @@ def make_server(
     health_probe: HealthProbe,
     host: str,
     port: int,
-    api_key: str | None,
+    keys: Sequence[ApiKey],
     max_body_bytes: int,
     version: str,
     max_calls: int = MAX_CALLS,
 ) -> RpcServer:
     """A server with all services, not yet started. Must be called within the running loop."""
     drain = Drain()
-    doorkeeper = Doorkeeper(key_check=KeyCheck(api_key), drain=drain, max_calls=max_calls)
+    doorkeeper = Doorkeeper(key_check=KeyCheck(keys), drain=drain, max_calls=max_calls)
     # Larger messages are refused by grpc itself, unread, with RESOURCE_EXHAUSTED.
     options = [*_OPTIONS, ("grpc.max_receive_message_length", max_body_bytes)]
     server = grpc.aio.server(interceptors=[doorkeeper], options=options)

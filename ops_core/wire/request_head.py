@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import uuid4
@@ -13,6 +12,7 @@ from uuid import uuid4
 from ops_core.domain.caller import Caller
 from ops_core.errors import Unauthenticated
 from ops_core.services.submission import is_traceparent
+from ops_core.wire.api_keys import ApiKey, find_caller
 
 #: Looks a header up by its name in lower case.
 Header: TypeAlias = Callable[[str], str | None]
@@ -45,24 +45,26 @@ def request_ids(header: Header) -> RequestIds:
 
 
 class KeyCheck:
-    """One key for everything; without a key everybody may do everything."""
+    """Knows callers by their keys; where there are no keys everybody may do everything."""
 
-    def __init__(self, api_key: str | None) -> None:
-        self._api_key = None if api_key is None else api_key.encode()
+    def __init__(self, keys: Sequence[ApiKey]) -> None:
+        self._keys = tuple(keys)
 
     def caller(self, header: Header) -> Caller:
         """Raises:
-        Unauthenticated: a key is wanted, and the request has none or another one.
+        Unauthenticated: a key is wanted, and the request has none or one that nobody has.
         """
-        if self._api_key is None:
+        if not self._keys:
             return Caller()
         key = _presented_key(header)
         if key is None:
             raise Unauthenticated("Send the API key as `Authorization: Bearer <key>` or `X-API-Key: <key>`.")
-        # Headers are bytes, which both doors read as Latin-1.
-        if not hmac.compare_digest(key.encode("latin-1", "replace"), self._api_key):
-            raise Unauthenticated("The API key is not the one this server was started with (OPS_CORE_API_KEY).")
-        return Caller(subject="api-key")
+        caller = find_caller(self._keys, key)
+        if caller is None:
+            raise Unauthenticated(
+                "The API key is none of those this server was started with (OPS_CORE_API_KEY, OPS_CORE_API_KEYS)."
+            )
+        return caller
 
 
 def _presented_key(header: Header) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from ops_core.api.gate import LOOPBACK_HOSTS
 from ops_core.tests.fakes import FakeStore
 from ops_core.tests.unit.api.conftest import AppMaker, http
+from ops_core.wire.api_keys import single_key
 
 KEY = "a-key-of-some-length"
 TASKS = "/api/v1/tasks"
@@ -15,7 +16,7 @@ TASKS = "/api/v1/tasks"
 class TestWithAKey:
     @pytest.mark.parametrize("headers", [{"Authorization": f"Bearer {KEY}"}, {"X-API-Key": KEY}])
     async def test_either_header_lets_in(self, make: AppMaker, headers: dict[str, str]) -> None:
-        async with http(make(api_key=KEY)) as client:
+        async with http(make(keys=(single_key(KEY),))) as client:
             answer = await client.post(TASKS, json={"agent": "assistant", "goal": "x"}, headers=headers)
         assert (answer.status_code, answer.json()["created_by"]) == (201, "api-key")
 
@@ -31,7 +32,7 @@ class TestWithAKey:
         ],
     )
     async def test_anything_else_is_401(self, make: AppMaker, headers: dict[str, str], store: FakeStore) -> None:
-        async with http(make(api_key=KEY)) as client:
+        async with http(make(keys=(single_key(KEY),))) as client:
             answer = await client.post(TASKS, json={"agent": "assistant", "goal": "x"}, headers=headers)
         assert (answer.status_code, answer.json()["code"]) == (401, "unauthenticated")
         assert answer.headers["content-type"] == "application/problem+json"
@@ -40,12 +41,12 @@ class TestWithAKey:
         assert store.tasks == {}
 
     async def test_a_key_that_is_not_ascii_is_refused_and_breaks_nothing(self, make: AppMaker) -> None:
-        async with http(make(api_key=KEY)) as client:
+        async with http(make(keys=(single_key(KEY),))) as client:
             answer = await client.get(TASKS, headers=[(b"X-API-Key", "schlüssel".encode())])
         assert answer.status_code == 401
 
     async def test_every_operation_wants_it(self, make: AppMaker) -> None:
-        app = make(api_key=KEY)
+        app = make(keys=(single_key(KEY),))
         operations = [(method, path) for path, item in app.openapi()["paths"].items() for method in item]
         async with http(app) as client:
             for method, path in operations:
@@ -54,12 +55,12 @@ class TestWithAKey:
                 assert (answer.status_code == 401) != is_open, f"{method} {path}"
 
     async def test_a_path_that_is_not_there_wants_it_too(self, make: AppMaker) -> None:
-        async with http(make(api_key=KEY)) as client:
+        async with http(make(keys=(single_key(KEY),))) as client:
             assert (await client.get("/secret")).status_code == 401
 
     @pytest.mark.parametrize("path", ["/docs", "/openapi.json", "/errors/unauthenticated"])
     async def test_the_documentation_is_open(self, make: AppMaker, path: str) -> None:
-        async with http(make(api_key=KEY)) as client:
+        async with http(make(keys=(single_key(KEY),))) as client:
             assert (await client.get(path)).status_code == 200
 
 

@@ -82,7 +82,7 @@ async def open_door() -> AsyncIterator[OpenDoor]:
                     "health_probe": store,
                     "host": "127.0.0.1",
                     "port": 0,
-                    "api_key": None,
+                    "keys": (),
                     "max_body_bytes": MAX_BODY_BYTES,
                     "version": "9.9.9",
                     **options,

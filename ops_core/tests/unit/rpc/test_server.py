@@ -20,6 +20,7 @@ from ops_core.tests.unit.rpc.conftest import Door, OpenDoor
 from ops_core.tests.unit.rpc.refusals import refusal_of, refused
 from ops_core.tests.unit.rpc.test_tasks import submit
 from ops_core.tests.unit.rpc.test_watch import until
+from ops_core.wire.api_keys import single_key
 from ops_core.wire.pb.v1 import agents_pb2, info_pb2
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
 
@@ -56,7 +57,7 @@ def list_agents(door: Door, *metadata: tuple[str, str]) -> Awaitable[Any]:
     ],
 )
 async def test_a_call_with_the_key_is_let_in(open_door: OpenDoor, metadata: tuple[str, str]) -> None:
-    door = await open_door(api_key="s3cret")
+    door = await open_door(keys=(single_key("s3cret"),))
 
     assert (await list_agents(door, metadata)).agents
 
@@ -75,7 +76,7 @@ async def test_a_call_with_the_key_is_let_in(open_door: OpenDoor, metadata: tupl
 async def test_a_call_without_the_key_is_unauthenticated(
     open_door: OpenDoor, metadata: tuple[tuple[str, Any], ...]
 ) -> None:
-    door = await open_door(api_key="s3cret")
+    door = await open_door(keys=(single_key("s3cret"),))
 
     refusal = await refused(list_agents(door, *metadata))
 
@@ -83,7 +84,7 @@ async def test_a_call_without_the_key_is_unauthenticated(
 
 
 async def test_streams_and_reflection_want_the_key_too(open_door: OpenDoor) -> None:
-    door = await open_door(api_key="s3cret")
+    door = await open_door(keys=(single_key("s3cret"),))
 
     with pytest.raises(grpc.aio.AioRpcError) as watch:
         await anext(aiter(door.tasks.WatchTask(pb.WatchTaskRequest(id="x"))))
@@ -95,7 +96,7 @@ async def test_streams_and_reflection_want_the_key_too(open_door: OpenDoor) -> N
 
 
 async def test_who_submitted_is_written_down(open_door: OpenDoor) -> None:
-    door = await open_door(api_key="s3cret")
+    door = await open_door(keys=(single_key("s3cret"),))
     request = pb.SubmitTaskRequest(agent="assistant", goal="x")
 
     reply = await door.tasks.SubmitTask(request, metadata=(("x-api-key", "s3cret"),))
@@ -104,7 +105,7 @@ async def test_who_submitted_is_written_down(open_door: OpenDoor) -> None:
 
 
 async def test_health_wants_no_key_and_knows_each_service(open_door: OpenDoor) -> None:
-    door = await open_door(api_key="s3cret")
+    door = await open_door(keys=(single_key("s3cret"),))
 
     assert [await health(door, name) for name in ("", *SERVICE_NAMES)] == [SERVING] * 4
 

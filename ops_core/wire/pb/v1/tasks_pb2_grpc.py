@@ -65,6 +65,31 @@ class TaskServiceStub(object):
                 request_serializer=ops__core_dot_v1_dot_tasks__pb2.RetryTaskRequest.SerializeToString,
                 response_deserializer=ops__core_dot_v1_dot_tasks__pb2.Task.FromString,
                 _registered_method=True)
+        self.ForkTask = channel.unary_unary(
+                '/ops_core.v1.TaskService/ForkTask',
+                request_serializer=ops__core_dot_v1_dot_tasks__pb2.ForkTaskRequest.SerializeToString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.FromString,
+                _registered_method=True)
+        self.ListTaskChildren = channel.unary_unary(
+                '/ops_core.v1.TaskService/ListTaskChildren',
+                request_serializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenRequest.SerializeToString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenResponse.FromString,
+                _registered_method=True)
+        self.ListTaskAncestors = channel.unary_unary(
+                '/ops_core.v1.TaskService/ListTaskAncestors',
+                request_serializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsRequest.SerializeToString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsResponse.FromString,
+                _registered_method=True)
+        self.SendSignal = channel.unary_unary(
+                '/ops_core.v1.TaskService/SendSignal',
+                request_serializer=ops__core_dot_v1_dot_tasks__pb2.SendSignalRequest.SerializeToString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.SendSignalResponse.FromString,
+                _registered_method=True)
+        self.ListSignals = channel.unary_unary(
+                '/ops_core.v1.TaskService/ListSignals',
+                request_serializer=ops__core_dot_v1_dot_tasks__pb2.ListSignalsRequest.SerializeToString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListSignalsResponse.FromString,
+                _registered_method=True)
         self.WaitTask = channel.unary_unary(
                 '/ops_core.v1.TaskService/WaitTask',
                 request_serializer=ops__core_dot_v1_dot_tasks__pb2.WaitTaskRequest.SerializeToString,
@@ -130,6 +155,44 @@ class TaskServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForkTask(self, request, context):
+        """Makes a new task that begins with the steps of a finished one, up to a given step, and goes on from there with other
+        instructions, another model or another input. FAILED_PRECONDITION when the task has not finished;
+        INVALID_ARGUMENT (`step_not_found`) when it has no such step.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskChildren(self, request, context):
+        """Lists the tasks that a task has called, of all rounds, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListTaskAncestors(self, request, context):
+        """Lists the chain above a task: itself, the task that called it, that one's caller, and so on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendSignal(self, request, context):
+        """Sends a task a signal: to the step that waits for its name, or to be kept until one does.
+        FAILED_PRECONDITION when the task has finished.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSignals(self, request, context):
+        """Lists the signals a task was sent, oldest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WaitTask(self, request, context):
         """Waits until a task has finished and returns it. When the time is over first, it returns the task as it is: look at
         `status`. It answers shortly before the call's deadline rather than letting it pass.
@@ -185,6 +248,31 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.RetryTask,
                     request_deserializer=ops__core_dot_v1_dot_tasks__pb2.RetryTaskRequest.FromString,
                     response_serializer=ops__core_dot_v1_dot_tasks__pb2.Task.SerializeToString,
+            ),
+            'ForkTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForkTask,
+                    request_deserializer=ops__core_dot_v1_dot_tasks__pb2.ForkTaskRequest.FromString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.SerializeToString,
+            ),
+            'ListTaskChildren': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskChildren,
+                    request_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenRequest.FromString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenResponse.SerializeToString,
+            ),
+            'ListTaskAncestors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListTaskAncestors,
+                    request_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsRequest.FromString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsResponse.SerializeToString,
+            ),
+            'SendSignal': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendSignal,
+                    request_deserializer=ops__core_dot_v1_dot_tasks__pb2.SendSignalRequest.FromString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.SendSignalResponse.SerializeToString,
+            ),
+            'ListSignals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSignals,
+                    request_deserializer=ops__core_dot_v1_dot_tasks__pb2.ListSignalsRequest.FromString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.ListSignalsResponse.SerializeToString,
             ),
             'WaitTask': grpc.unary_unary_rpc_method_handler(
                     servicer.WaitTask,
@@ -365,6 +453,141 @@ class TaskService(object):
             '/ops_core.v1.TaskService/RetryTask',
             ops__core_dot_v1_dot_tasks__pb2.RetryTaskRequest.SerializeToString,
             ops__core_dot_v1_dot_tasks__pb2.Task.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForkTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops_core.v1.TaskService/ForkTask',
+            ops__core_dot_v1_dot_tasks__pb2.ForkTaskRequest.SerializeToString,
+            ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskChildren(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops_core.v1.TaskService/ListTaskChildren',
+            ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenRequest.SerializeToString,
+            ops__core_dot_v1_dot_tasks__pb2.ListTaskChildrenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListTaskAncestors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops_core.v1.TaskService/ListTaskAncestors',
+            ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsRequest.SerializeToString,
+            ops__core_dot_v1_dot_tasks__pb2.ListTaskAncestorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendSignal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops_core.v1.TaskService/SendSignal',
+            ops__core_dot_v1_dot_tasks__pb2.SendSignalRequest.SerializeToString,
+            ops__core_dot_v1_dot_tasks__pb2.SendSignalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSignals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/ops_core.v1.TaskService/ListSignals',
+            ops__core_dot_v1_dot_tasks__pb2.ListSignalsRequest.SerializeToString,
+            ops__core_dot_v1_dot_tasks__pb2.ListSignalsResponse.FromString,
             options,
             channel_credentials,
             insecure,
