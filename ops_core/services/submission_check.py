@@ -23,6 +23,7 @@ from ops_core.services.input_schema import InputSchemas
 from ops_core.services.json_shape import is_nested_deeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.submission import Submission, field_problems, request_hash
+from ops_core.services.task_keys import TaskKeys, keys_of
 
 
 class SubmissionCheck:
@@ -110,6 +111,8 @@ class SubmissionCheck:
     def _new_task(self, caller: Caller, submission: Submission, agent: Agent) -> NewTask:
         definition = agent.definition
         key = submission.idempotency_key
+        given = TaskKeys(concurrency_key=submission.concurrency_key, fairness_key=submission.fairness_key)
+        keys = keys_of(definition, submission.effective_input, given=given)
         return NewTask(
             id=self._ids.new(),
             namespace=caller.namespace,
@@ -125,8 +128,12 @@ class SubmissionCheck:
             timeout_seconds=submission.timeout_seconds or definition.timeout_seconds,
             idempotency_key=key,
             request_hash=None if key is None else request_hash(submission),
-            concurrency_key=submission.concurrency_key,
-            fairness_key=submission.fairness_key,
+            queue_timeout_seconds=definition.queue_timeout_seconds,
+            attempt_timeout_seconds=definition.attempt_timeout_seconds,
+            concurrency_key=keys.concurrency_key,
+            concurrency_limit=keys.concurrency_limit,
+            rate=keys.rate,
+            fairness_key=keys.fairness_key,
             session_id=submission.session_id,
             traceparent=submission.traceparent,
             created_by=caller.subject,

@@ -4,91 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TypeAlias
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ValidationError
 
-from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
-from ops_core.domain.task import QUEUE_NAME
+from ops_core.domain.agent import AgentDefinition
 from ops_core.errors import AgentFileInvalid, FieldProblem
+from ops_core.wire.agent_sections import SECTIONS, AgentFile
 
 #: Larger files are refused unread.
 MAX_FILE_BYTES = 1_000_000
 
 #: Keys and positions from the root of a document to a value in it.
 Path_: TypeAlias = tuple[str | int, ...]
-
-Name = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$", description="Lower-case letters, digits, `-` and `_`.")
-
-#: At most a year: what is longer (or infinite, which YAML can write) is a slip, and no clock could wait for it.
-Seconds = Field(default=None, gt=0, le=366 * 86_400, allow_inf_nan=False)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelSection(_Section):
-    """`model:` which model to ask; empty means the process's default."""
-
-    provider: str | None = None
-    name: str | None = None
-    base_url: str | None = None
-    native_tools: bool | None = None
-    max_output_tokens: int | None = Field(default=None, gt=0, le=10_000_000)
-
-
-class LimitsSection(_Section):
-    """`limits:` what bounds one run."""
-
-    steps: int | None = Field(default=None, gt=0, le=10_000)
-    seconds: float | None = Seconds
-    tokens: int | None = Field(default=None, gt=0)
-    llm_seconds: float | None = Seconds
-    tool_seconds: float | None = Seconds
-    memory_tokens: int | None = Field(default=None, gt=0)
-
-
-class AgentFile(_Section):
-    """The whole of an agent file."""
-
-    name: str = Name
-    description: str = ""
-    instructions: str = Field(default="", max_length=200_000)
-    model: ModelSection = ModelSection()
-    planner: Literal["react", "one_call"] = "react"
-    tools: list[str] = []
-    mcp_servers: list[str] = []
-    limits: LimitsSection = LimitsSection()
-    input_schema: dict[str, Any] | None = None
-    output_schema: dict[str, Any] | None = None
-    queue: str = Field(default="default", pattern=QUEUE_NAME)
-    max_attempts: int = Field(default=3, ge=1, le=100)
-    timeout_seconds: float | None = Seconds
-
-    @field_validator("input_schema", "output_schema")
-    @classmethod
-    def _is_json_schema(cls, schema: dict[str, Any] | None) -> dict[str, Any] | None:
-        if schema is not None:
-            try:
-                Draft202012Validator.check_schema(schema)
-            except SchemaError as error:
-                raise ValueError(f"not a JSON Schema: {error.message}") from error
-        return schema
-
-    def definition(self) -> AgentDefinition:
-        """The domain's form of this file."""
-        sections = {"model", "limits", "tools", "mcp_servers"}
-        return AgentDefinition(
-            **self.model_dump(exclude=sections),
-            model=ModelChoice(**self.model.model_dump()),
-            limits=AgentLimits(**self.limits.model_dump()),
-            tools=tuple(self.tools),
-            mcp_servers=tuple(self.mcp_servers),
-        )
 
 
 def load_agent_files(directory: Path) -> list[AgentDefinition]:
@@ -198,8 +127,7 @@ def _dotted(path: Path_) -> str:
 def _wording(path: Path_, kind: str, message: str) -> str:
     if kind != "extra_forbidden":
         return message
-    sections: dict[str, type[BaseModel]] = {"model": ModelSection, "limits": LimitsSection}
-    section = sections.get(str(path[0]), AgentFile)
+    section = SECTIONS.get(str(path[0]), AgentFile) if len(path) > 1 else AgentFile
     return f"unknown key; known here: {', '.join(section.model_fields)}"
 
 

@@ -16,7 +16,8 @@ from ops_core.entrypoints.main import build_app
 from ops_core.settings import FILE_FIELDS, PLATFORM_VARIABLES, ClientSettings, Settings, variable_of
 from ops_core.tests.docs.conftest import documented_environment
 from ops_core.tests.docs.pages import ROOT, SITE, Block, blocks, blocks_of, command_lines, pages, pages_beside
-from ops_core.wire.agent_file import AgentFile, LimitsSection, ModelSection, read_agent_file
+from ops_core.wire.agent_file import read_agent_file
+from ops_core.wire.agent_sections import SECTIONS, AgentFile
 
 PAGES = [*pages(), *pages_beside()]
 SHELL = [block for page in PAGES for block in blocks_of(page) if block.language in {"bash", "sh"}]
@@ -90,8 +91,7 @@ def test_every_event_is_described_with_its_payload() -> None:
 def test_every_field_of_an_agent_file_is_described() -> None:
     text = (SITE / "how-to/own-agent.md").read_text(encoding="utf-8")
     fields = [*AgentFile.model_fields]
-    fields += [f"model.{name}" for name in ModelSection.model_fields]
-    fields += [f"limits.{name}" for name in LimitsSection.model_fields]
+    fields += [f"{section}.{name}" for section, kind in SECTIONS.items() for name in kind.model_fields]
     assert [name for name in fields if f"| `{name}` |" not in text] == []
 
 
