@@ -614,7 +614,7 @@ Global___TaskUsage: _TypeAlias = TaskUsage  # noqa: Y015
 
 @_typing.final
 class TaskEvent(_message.Message):
-    """One entry of a task's log."""
+    """One entry of a task's log; or, in WatchTask of a task that streams, a piece of text that its model is writing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -624,6 +624,7 @@ class TaskEvent(_message.Message):
     TYPE_FIELD_NUMBER: _builtins.int
     PAYLOAD_FIELD_NUMBER: _builtins.int
     PAYLOAD_JSON_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     STEP_KEY_FIELD_NUMBER: _builtins.int
     PHASE_FIELD_NUMBER: _builtins.int
@@ -631,12 +632,12 @@ class TaskEvent(_message.Message):
     task_id: _builtins.str
     """The task."""
     seq: _builtins.int
-    """1, 2, 3, ... without gaps."""
+    """1, 2, 3, ... without gaps. A piece of text has no number of its own: it has that of the entry before it."""
     round: _builtins.int
     """The round it belongs to."""
     type: _builtins.str
     """What happened, such as `task.submitted`, `tool.completed` or `task.completed`; the same names as over HTTP. Types
-    are added over time: pass over one you do not know.
+    are added over time: pass over one you do not know. `text`: no entry, but a piece of text.
     """
     payload_json: _builtins.str
     """JSON text, instead of `payload`, where a Struct cannot hold it exactly (as `Task.input_json`)."""
@@ -651,6 +652,10 @@ class TaskEvent(_message.Message):
         """The usual form."""
 
     @_builtins.property
+    def text(self) -> Global___TextDelta:
+        """A piece of the text of the step `step_key`. Only where the type is `text`."""
+
+    @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
         """When it was written."""
 
@@ -663,20 +668,21 @@ class TaskEvent(_message.Message):
         type: _builtins.str = ...,
         payload: _struct_pb2.Struct | None = ...,
         payload_json: _builtins.str = ...,
+        text: Global___TextDelta | None = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         step_key: _builtins.str | None = ...,
         phase: _builtins.str | None = ...,
         format: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_phase", b"_phase", "_step_key", b"_step_key", "at", b"at", "payload", b"payload", "payload_form", b"payload_form", "payload_json", b"payload_json", "phase", b"phase", "step_key", b"step_key"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_phase", b"_phase", "_step_key", b"_step_key", "at", b"at", "payload", b"payload", "payload_form", b"payload_form", "payload_json", b"payload_json", "phase", b"phase", "step_key", b"step_key", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_phase", b"_phase", "_step_key", b"_step_key", "at", b"at", "format", b"format", "payload", b"payload", "payload_form", b"payload_form", "payload_json", b"payload_json", "phase", b"phase", "round", b"round", "seq", b"seq", "step_key", b"step_key", "task_id", b"task_id", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_phase", b"_phase", "_step_key", b"_step_key", "at", b"at", "format", b"format", "payload", b"payload", "payload_form", b"payload_form", "payload_json", b"payload_json", "phase", b"phase", "round", b"round", "seq", b"seq", "step_key", b"step_key", "task_id", b"task_id", "text", b"text", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__phase: _TypeAlias = _typing.Literal["phase"]  # noqa: Y015
     _WhichOneofArgType__phase: _TypeAlias = _typing.Literal["_phase", b"_phase"]  # noqa: Y015
     _WhichOneofReturnType__step_key: _TypeAlias = _typing.Literal["step_key"]  # noqa: Y015
     _WhichOneofArgType__step_key: _TypeAlias = _typing.Literal["_step_key", b"_step_key"]  # noqa: Y015
-    _WhichOneofReturnType_payload_form: _TypeAlias = _typing.Literal["payload", "payload_json"]  # noqa: Y015
+    _WhichOneofReturnType_payload_form: _TypeAlias = _typing.Literal["payload", "payload_json", "text"]  # noqa: Y015
     _WhichOneofArgType_payload_form: _TypeAlias = _typing.Literal["payload_form", b"payload_form"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__phase) -> _WhichOneofReturnType__phase | None: ...
@@ -686,6 +692,36 @@ class TaskEvent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload_form) -> _WhichOneofReturnType_payload_form | None: ...
 
 Global___TaskEvent: _TypeAlias = TaskEvent  # noqa: Y015
+
+@_typing.final
+class TextDelta(_message.Message):
+    """A piece of the text that a model is writing. Never final: the step's result is an entry of the log, with all of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EPOCH_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    epoch: _builtins.int
+    """The claim of the task that writes it. A higher one begins the step's text anew."""
+    offset: _builtins.int
+    """How many characters (Unicode code points) of the step's text come before this piece."""
+    text: _builtins.str
+    """The piece."""
+    def __init__(
+        self,
+        *,
+        epoch: _builtins.int = ...,
+        offset: _builtins.int = ...,
+        text: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "offset", b"offset", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextDelta: _TypeAlias = TextDelta  # noqa: Y015
 
 @_typing.final
 class SubmitTaskRequest(_message.Message):
@@ -730,6 +766,7 @@ class SubmitTaskRequest(_message.Message):
     CONCURRENCY_LIMIT_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     FAIRNESS_KEY_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
     agent: _builtins.str
     """Name of the agent."""
     input_json: _builtins.str
@@ -758,6 +795,8 @@ class SubmitTaskRequest(_message.Message):
     """1 to 100,000; goes with `concurrency_key`. Not set: the agent's own."""
     fairness_key: _builtins.str
     """Tasks with different keys take turns in their queue, however many each has. At most 256 characters."""
+    stream: _builtins.bool
+    """Send the model's text to those who watch the task while it is made."""
     @_builtins.property
     def input(self) -> _struct_pb2.Struct:
         """The usual form. A Struct knows only doubles: numbers without a fraction arrive as integers, as they would from
@@ -796,10 +835,11 @@ class SubmitTaskRequest(_message.Message):
         concurrency_limit: _builtins.int | None = ...,
         rate: Global___RateLimit | None = ...,
         fairness_key: _builtins.str | None = ...,
+        stream: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds", "_concurrency_key", b"_concurrency_key", "_concurrency_limit", b"_concurrency_limit", "_fairness_key", b"_fairness_key", "_goal", b"_goal", "_idempotency_key", b"_idempotency_key", "_max_attempts", b"_max_attempts", "_priority", b"_priority", "_queue", b"_queue", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_timeout_seconds", b"_timeout_seconds", "attempt_timeout_seconds", b"attempt_timeout_seconds", "concurrency_key", b"concurrency_key", "concurrency_limit", b"concurrency_limit", "fairness_key", b"fairness_key", "goal", b"goal", "idempotency_key", b"idempotency_key", "input", b"input", "input_form", b"input_form", "input_json", b"input_json", "max_attempts", b"max_attempts", "priority", b"priority", "queue", b"queue", "queue_timeout_seconds", b"queue_timeout_seconds", "rate", b"rate", "run_at", b"run_at", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds", "_concurrency_key", b"_concurrency_key", "_concurrency_limit", b"_concurrency_limit", "_fairness_key", b"_fairness_key", "_goal", b"_goal", "_idempotency_key", b"_idempotency_key", "_max_attempts", b"_max_attempts", "_priority", b"_priority", "_queue", b"_queue", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_timeout_seconds", b"_timeout_seconds", "agent", b"agent", "attempt_timeout_seconds", b"attempt_timeout_seconds", "concurrency_key", b"concurrency_key", "concurrency_limit", b"concurrency_limit", "fairness_key", b"fairness_key", "goal", b"goal", "idempotency_key", b"idempotency_key", "input", b"input", "input_form", b"input_form", "input_json", b"input_json", "labels", b"labels", "max_attempts", b"max_attempts", "priority", b"priority", "queue", b"queue", "queue_timeout_seconds", b"queue_timeout_seconds", "rate", b"rate", "run_at", b"run_at", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds", "_concurrency_key", b"_concurrency_key", "_concurrency_limit", b"_concurrency_limit", "_fairness_key", b"_fairness_key", "_goal", b"_goal", "_idempotency_key", b"_idempotency_key", "_max_attempts", b"_max_attempts", "_priority", b"_priority", "_queue", b"_queue", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_timeout_seconds", b"_timeout_seconds", "agent", b"agent", "attempt_timeout_seconds", b"attempt_timeout_seconds", "concurrency_key", b"concurrency_key", "concurrency_limit", b"concurrency_limit", "fairness_key", b"fairness_key", "goal", b"goal", "idempotency_key", b"idempotency_key", "input", b"input", "input_form", b"input_form", "input_json", b"input_json", "labels", b"labels", "max_attempts", b"max_attempts", "priority", b"priority", "queue", b"queue", "queue_timeout_seconds", b"queue_timeout_seconds", "rate", b"rate", "run_at", b"run_at", "stream", b"stream", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt_timeout_seconds: _TypeAlias = _typing.Literal["attempt_timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__attempt_timeout_seconds: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds"]  # noqa: Y015

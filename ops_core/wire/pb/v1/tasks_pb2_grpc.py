@@ -211,6 +211,7 @@ class TaskServiceServicer(object):
     def WatchTask(self, request, context):
         """Streams what has happened to a task and what happens from now on, in order and without gaps. Ends with OK after
         the task's last event. When it is cut (UNAVAILABLE, DEADLINE_EXCEEDED), call again with the last `seq` received.
+        Of a task that streams it has, between the entries, the text that its model is writing: first what there is of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

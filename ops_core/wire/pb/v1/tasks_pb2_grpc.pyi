@@ -83,6 +83,7 @@ class TaskServiceStub:
     WatchTask: _grpc.UnaryStreamMultiCallable[_tasks_pb2.WatchTaskRequest, _tasks_pb2.TaskEvent]
     """Streams what has happened to a task and what happens from now on, in order and without gaps. Ends with OK after
     the task's last event. When it is cut (UNAVAILABLE, DEADLINE_EXCEEDED), call again with the last `seq` received.
+    Of a task that streams it has, between the entries, the text that its model is writing: first what there is of it.
     """
 
 @_typing.type_check_only
@@ -130,6 +131,7 @@ class TaskServiceAsyncStub(TaskServiceStub):
     WatchTask: _aio.UnaryStreamMultiCallable[_tasks_pb2.WatchTaskRequest, _tasks_pb2.TaskEvent]  # type: ignore[assignment]
     """Streams what has happened to a task and what happens from now on, in order and without gaps. Ends with OK after
     the task's last event. When it is cut (UNAVAILABLE, DEADLINE_EXCEEDED), call again with the last `seq` received.
+    Of a task that streams it has, between the entries, the text that its model is writing: first what there is of it.
     """
 
 class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -258,6 +260,7 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_tasks_pb2.TaskEvent], _abc.AsyncIterator[_tasks_pb2.TaskEvent]]:
         """Streams what has happened to a task and what happens from now on, in order and without gaps. Ends with OK after
         the task's last event. When it is cut (UNAVAILABLE, DEADLINE_EXCEEDED), call again with the last `seq` received.
+        Of a task that streams it has, between the entries, the text that its model is writing: first what there is of it.
         """
 
 def add_TaskServiceServicer_to_server(servicer: TaskServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
