@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +60,15 @@ class ApprovalStatus(StrEnum):
     closed = "closed"
 
 
+#: A question is answered or declined; a call of unknown outcome cannot be made with other arguments; a task has none.
+_MEANINGFUL: Mapping[ApprovalReason, frozenset[Decision]] = {
+    ApprovalReason.tool_call: frozenset(Decision),
+    ApprovalReason.outcome_unknown: frozenset({Decision.approve, Decision.reject, Decision.respond}),
+    ApprovalReason.input_required: frozenset({Decision.respond, Decision.reject}),
+    ApprovalReason.task: frozenset({Decision.approve, Decision.reject}),
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalRequest:
     """What is asked of whom, and on which terms."""
@@ -85,6 +94,11 @@ class ApprovalRequest:
     timeout_seconds: float | None = None
     on_timeout: OnTimeout = OnTimeout.reject
     escalate_to: tuple[str, ...] = ()
+
+    @property
+    def offered(self) -> tuple[Decision, ...]:
+        """What can be said: of what is allowed, as much as has a meaning here."""
+        return tuple(one for one in Decision if one in self.allowed and one in _MEANINGFUL[self.reason])
 
     def to_json(self) -> JsonObject:
         body: dict[str, Any] = asdict(self)

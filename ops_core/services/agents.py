@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from ops_core.domain.agent import Agent
-from ops_core.domain.caller import Caller
+from ops_core.domain.caller import Caller, Operation
 from ops_core.errors import AgentNotFound, FieldProblem
 from ops_core.ports import AgentStore
+from ops_core.services.permission import require
 
 _MAX_NAMED = 20
 
@@ -22,12 +23,14 @@ class AgentService:
 
     async def list(self, caller: Caller) -> Sequence[Agent]:
         """All agents, by name."""
+        require(caller, Operation.look)
         return sorted(await self._agents.list_agents(caller.namespace), key=lambda agent: agent.name)
 
     async def get(self, caller: Caller, name: str) -> Agent:
         """Raises:
         AgentNotFound: says which there are.
         """
+        require(caller, Operation.look)
         agent = await self._agents.get_agent(caller.namespace, name)
         if agent is None:
             raise await agent_not_found(self._agents, caller.namespace, name)

@@ -7,23 +7,28 @@ import binascii
 import hashlib
 import json
 from datetime import UTC, datetime
+from typing import TypeAlias
 from uuid import UUID
 
 from ops_core.errors import CursorMalformed, FieldProblem
-from ops_core.ports import TaskQuery
+from ops_core.ports import ApprovalQuery, TaskQuery
 
 _VERSION = 1
 _MAX_CHARS = 512
 
 
-def encode_cursor(query: TaskQuery, place: tuple[datetime, UUID]) -> str:
+#: What a cursor may be bound to.
+PagedQuery: TypeAlias = TaskQuery | ApprovalQuery
+
+
+def encode_cursor(query: PagedQuery, place: tuple[datetime, UUID]) -> str:
     """The cursor of the page that follows `place` in this query's list."""
     created_at, task_id = place[0].astimezone(UTC).isoformat(), str(place[1])
     body = {"v": _VERSION, "at": created_at, "id": task_id, "sum": _checksum(query, created_at, task_id)}
     return base64.urlsafe_b64encode(json.dumps(body, separators=(",", ":")).encode()).decode().rstrip("=")
 
 
-def decode_cursor(query: TaskQuery, cursor: str) -> tuple[datetime, UUID]:
+def decode_cursor(query: PagedQuery, cursor: str) -> tuple[datetime, UUID]:
     """The place that the cursor stands for.
 
     Raises:
@@ -42,21 +47,34 @@ def decode_cursor(query: TaskQuery, cursor: str) -> tuple[datetime, UUID]:
     return place
 
 
-def _checksum(query: TaskQuery, created_at: str, task_id: str) -> str:
+def _checksum(query: PagedQuery, created_at: str, task_id: str) -> str:
     """Finds accidents and mix-ups. It keeps no secret: what a page shows is decided by the caller's namespace."""
-    bound = [
-        query.namespace,
-        sorted(query.statuses),
-        query.agent,
-        query.queue,
-        sorted(query.labels.items()),
-        query.created_after.astimezone(UTC).isoformat() if query.created_after else None,
-        query.created_before.astimezone(UTC).isoformat() if query.created_before else None,
-        query.id_prefix,
-        created_at,
-        task_id,
-    ]
+    bound = [*_narrowing(query), created_at, task_id]
     return hashlib.sha256(json.dumps(bound).encode()).hexdigest()[:16]
+
+
+def _narrowing(query: PagedQuery) -> list[object]:
+    match query:
+        case TaskQuery():
+            return [
+                query.namespace,
+                sorted(query.statuses),
+                query.agent,
+                query.queue,
+                sorted(query.labels.items()),
+                query.created_after.astimezone(UTC).isoformat() if query.created_after else None,
+                query.created_before.astimezone(UTC).isoformat() if query.created_before else None,
+                query.id_prefix,
+            ]
+        case ApprovalQuery():
+            return [
+                "approvals",
+                query.namespace,
+                sorted(query.statuses),
+                str(query.task_id),
+                query.agent,
+                None if query.groups is None else sorted(query.groups),
+            ]
 
 
 def _malformed() -> CursorMalformed:

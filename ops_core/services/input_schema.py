@@ -1,4 +1,4 @@
-"""Whether an input fits the agent's JSON Schema (Draft 2020-12)."""
+"""Whether JSON fits a JSON Schema (Draft 2020-12): an input its agent's, a person's answer what was asked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 
 from ops_core.domain.agent import Agent, AgentDefinition
-from ops_core.domain.task import JsonObject
+from ops_core.domain.task import JsonObject, JsonValue
 from ops_core.errors import ConfigurationInvalid, FieldProblem
 from ops_core.services.json_shape import escape_pointer
 
@@ -53,14 +53,25 @@ class InputSchemas:
         if (known := self._compiled.get(agent.digest)) is not None:
             self._compiled.move_to_end(agent.digest)
             return known
-        schema = input_schema_of(agent.definition)
-        Draft202012Validator.check_schema(schema)
-        # An empty registry: a `$ref` to a URL must never make us fetch it.
-        validator = Draft202012Validator(schema, registry=Registry())
+        validator = _compiled(input_schema_of(agent.definition))
         self._compiled[agent.digest] = validator
         if len(self._compiled) > _MAX_CACHED:
             self._compiled.popitem(last=False)
         return validator
+
+
+def schema_problems(schema: JsonObject, value: JsonValue) -> list[FieldProblem] | None:
+    """What in the value breaks the schema, with pointers into the value; at most twenty. None: the schema is broken."""
+    try:
+        return [_problem(error) for error in islice(_compiled(schema).iter_errors(value), _MAX_PROBLEMS)]
+    except (SchemaError, Unresolvable):
+        return None
+
+
+def _compiled(schema: JsonObject) -> Draft202012Validator:
+    Draft202012Validator.check_schema(schema)
+    # An empty registry: a `$ref` to a URL must never make us fetch it.
+    return Draft202012Validator(schema, registry=Registry())
 
 
 def _problem(error: ValidationError) -> FieldProblem:

@@ -33,3 +33,15 @@ class TaskLimits:
     max_labels: int = 32
     max_label_chars: int = 255
     max_key_chars: int = 255
+    #: Longest concurrency, rate or fairness key.
+    max_limit_key_chars: int = 256
+    #: Most tasks at once, or starts in a time, that a key may ask for.
+    max_key_limit: int = 100_000
+    #: Longest reason of a decision.
+    max_reason_chars: int = 10_000
+    #: Largest payload of a signal, as UTF-8 JSON.
+    max_signal_bytes: int = 64_000
+    #: Most signals that a task keeps.
+    max_signals: int = 1_000
+    #: Longest instructions that a fork may give.
+    max_instructions_chars: int = 200_000

@@ -22,6 +22,6 @@ def roles_for(operation: Operation) -> str:
     return _or([role for role in Role if role is Role.admin or role in PERMISSIONS[operation]])
 
 
-def _or(words: list[Role]) -> str:
-    *first, last = map(str, words or ["none"])
+def _or(roles: list[Role]) -> str:
+    *first, last = map(str, roles) if roles else ("none",)
     return f"{', '.join(first)} or {last}" if first else last

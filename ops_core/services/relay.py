@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from ops_core.errors import BrokerUnavailable
@@ -26,6 +27,13 @@ _MOST_QUEUES = 1000
 #: After a batch at least this large, wait a moment for company.
 _BUSY_TICKETS = 4
 _LINGER_SECONDS = 0.005
+
+
+class SupportsAnnounce(Protocol):
+    """The relay, as those see it who commit what is to be rung."""
+
+    def announce(self, rings: Sequence[Ring]) -> None:
+        """Never blocks, never fails."""
 
 
 @dataclass(slots=True)

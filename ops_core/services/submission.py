@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from ops_core.domain.task import QUEUE_NAME, JsonObject, JsonValue
+from ops_core.domain.task import QUEUE_NAME, JsonObject, JsonValue, RateLimit
 from ops_core.errors import FieldProblem
 from ops_core.services.json_shape import json_problem
 from ops_core.services.limits import TaskLimits
@@ -39,9 +39,19 @@ class Submission:
     queue: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     idempotency_key: str | None = None
+    #: How long it may wait to be claimed for the first time, from when it is due; None for the agent's own.
+    queue_timeout_seconds: float | None = None
+    #: How long one claim may run it; None for the agent's own.
+    attempt_timeout_seconds: float | None = None
+    #: Tasks with this key run at most `concurrency_limit` at once; None for what the agent's rules make.
     concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    rate: RateLimit | None = None
+    #: Tasks with different keys take turns.
     fairness_key: str | None = None
     session_id: UUID | None = None
+    #: Send the model's text to those who watch while it is made.
+    stream: bool = False
     traceparent: str | None = None
 
     @property
@@ -65,6 +75,16 @@ def request_hash(submission: Submission) -> str:
         "fairness_key": submission.fairness_key,
         "session_id": str(submission.session_id) if submission.session_id else None,
     }
+    rate = submission.rate
+    added_later = {
+        "queue_timeout_seconds": _canonical(submission.queue_timeout_seconds),
+        "attempt_timeout_seconds": _canonical(submission.attempt_timeout_seconds),
+        "concurrency_limit": submission.concurrency_limit,
+        "rate": None if rate is None else [rate.key, rate.limit, _canonical(rate.per_seconds)],
+        "stream": submission.stream or None,
+    }
+    # Only where they say something: a request from before there were these fields must keep its hash.
+    body |= {name: value for name, value in added_later.items() if value is not None}
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
@@ -129,13 +149,18 @@ def _input_problems(submission: Submission, limits: TaskLimits) -> Iterator[Fiel
 def _number_problems(submission: Submission, limits: TaskLimits) -> Iterator[FieldProblem]:
     if not 0 <= submission.priority <= 9:
         yield FieldProblem("/priority", f"must be between 0 and 9 (9 runs first), not {submission.priority}")
-    timeout, attempts = submission.timeout_seconds, submission.max_attempts
-    if timeout is not None and not (math.isfinite(timeout) and 0 < timeout <= limits.max_timeout_seconds):
-        yield FieldProblem(
-            "/timeout_seconds", f"must be greater than 0 and at most {limits.max_timeout_seconds:,.0f}, not {timeout}"
-        )
+    for name in ("timeout_seconds", "queue_timeout_seconds", "attempt_timeout_seconds"):
+        yield from _duration_problems(f"/{name}", getattr(submission, name), limits)
+    attempts = submission.max_attempts
     if attempts is not None and not 1 <= attempts <= limits.max_attempts:
         yield FieldProblem("/max_attempts", f"must be between 1 and {limits.max_attempts}, not {attempts}")
+
+
+def _duration_problems(pointer: str, seconds: float | None, limits: TaskLimits) -> Iterator[FieldProblem]:
+    if seconds is not None and not (math.isfinite(seconds) and 0 < seconds <= limits.max_timeout_seconds):
+        yield FieldProblem(
+            pointer, f"must be greater than 0 and at most {limits.max_timeout_seconds:,.0f}, not {seconds}"
+        )
 
 
 def _run_at_problems(submission: Submission, limits: TaskLimits, now: datetime) -> Iterator[FieldProblem]:
@@ -177,12 +202,33 @@ def _label_problems(labels: Mapping[str, str], limits: TaskLimits) -> Iterator[F
 
 
 def _key_problems(submission: Submission, limits: TaskLimits) -> Iterator[FieldProblem]:
-    for name in ("idempotency_key", "concurrency_key", "fairness_key"):
-        key = getattr(submission, name)
-        if key is not None and not (0 < len(key) <= limits.max_key_chars and key.isascii() and key.isprintable()):
-            yield FieldProblem(f"/{name}", f"must be 1 to {limits.max_key_chars} printable ASCII characters")
+    yield from idempotency_key_problems(submission.idempotency_key, limits)
+    rate = submission.rate
+    for pointer, key in (
+        ("/concurrency_key", submission.concurrency_key),
+        ("/fairness_key", submission.fairness_key),
+        ("/rate/key", None if rate is None else rate.key),
+    ):
+        if key is not None and not (0 < len(key) <= limits.max_limit_key_chars and key.isprintable()):
+            yield FieldProblem(
+                pointer, f"must be 1 to {limits.max_limit_key_chars} printable characters, not {len(key):,}"
+            )
+    for pointer, most in (
+        ("/concurrency_limit", submission.concurrency_limit),
+        ("/rate/limit", None if rate is None else rate.limit),
+    ):
+        if most is not None and not 1 <= most <= limits.max_key_limit:
+            yield FieldProblem(pointer, f"must be between 1 and {limits.max_key_limit:,}, not {most}")
+    if rate is not None:
+        yield from _duration_problems("/rate/per_seconds", rate.per_seconds, limits)
     if submission.traceparent is not None and not is_traceparent(submission.traceparent):
         yield FieldProblem("/traceparent", "must be a W3C traceparent, version 00")
+
+
+def idempotency_key_problems(key: str | None, limits: TaskLimits) -> Iterator[FieldProblem]:
+    """What is wrong with a client's idempotency key."""
+    if key is not None and not (0 < len(key) <= limits.max_key_chars and key.isascii() and key.isprintable()):
+        yield FieldProblem("/idempotency_key", f"must be 1 to {limits.max_key_chars} printable ASCII characters")
 
 
 def is_traceparent(text: str) -> bool:

@@ -74,7 +74,7 @@ class SubmissionCheck:
             try:
                 if key is not None and first_with_key.setdefault(key, index) != index:
                     detail = f"is the same as that of /tasks/{first_with_key[key]}"
-                    raise _refusal(InvalidInput, [FieldProblem("/idempotency_key", detail)])
+                    raise refusal(InvalidInput, [FieldProblem("/idempotency_key", detail)])
                 found.append(await self.admitted(caller, submission))
             except (InvalidInput, AgentNotFound) as exc:
                 errors[index] = exc
@@ -84,12 +84,12 @@ class SubmissionCheck:
 
     async def _checked(self, caller: Caller, submission: Submission) -> NewTask:
         if problems := field_problems(submission, limits=self._limits, now=self._clock()):
-            raise _refusal(InvalidInput, problems)
+            raise refusal(InvalidInput, problems)
         agent = await self._recent.get(caller.namespace, submission.agent)
         if agent is None:
             raise await agent_not_found(self._agents, caller.namespace, submission.agent, pointer="/agent")
         if problems := self._schema_problems(agent, submission):
-            raise _refusal(InputSchemaMismatch, problems)
+            raise refusal(InputSchemaMismatch, problems)
         if (detail := self._model_check(agent.definition)) is not None:
             raise ModelNotConfigured(detail, problems=[FieldProblem("/agent", detail)])
         return self._new_task(caller, submission, agent)
@@ -111,8 +111,7 @@ class SubmissionCheck:
     def _new_task(self, caller: Caller, submission: Submission, agent: Agent) -> NewTask:
         definition = agent.definition
         key = submission.idempotency_key
-        given = TaskKeys(concurrency_key=submission.concurrency_key, fairness_key=submission.fairness_key)
-        keys = keys_of(definition, submission.effective_input, given=given)
+        keys = _keys(definition, submission)
         return NewTask(
             id=self._ids.new(),
             namespace=caller.namespace,
@@ -128,16 +127,34 @@ class SubmissionCheck:
             timeout_seconds=submission.timeout_seconds or definition.timeout_seconds,
             idempotency_key=key,
             request_hash=None if key is None else request_hash(submission),
-            queue_timeout_seconds=definition.queue_timeout_seconds,
-            attempt_timeout_seconds=definition.attempt_timeout_seconds,
+            queue_timeout_seconds=submission.queue_timeout_seconds or definition.queue_timeout_seconds,
+            attempt_timeout_seconds=submission.attempt_timeout_seconds or definition.attempt_timeout_seconds,
             concurrency_key=keys.concurrency_key,
             concurrency_limit=keys.concurrency_limit,
             rate=keys.rate,
             fairness_key=keys.fairness_key,
             session_id=submission.session_id,
+            stream=submission.stream,
             traceparent=submission.traceparent,
             created_by=caller.subject,
         )
+
+
+def _keys(definition: AgentDefinition, submission: Submission) -> TaskKeys:
+    given = TaskKeys(
+        concurrency_key=submission.concurrency_key,
+        concurrency_limit=submission.concurrency_limit,
+        rate=submission.rate,
+        fairness_key=submission.fairness_key,
+    )
+    keys = keys_of(definition, submission.effective_input, given=given)
+    if keys.concurrency_key is not None and keys.concurrency_limit is None:
+        detail = "is missing: say how many tasks with concurrency_key may run at once; the agent does not"
+        raise refusal(InvalidInput, [FieldProblem("/concurrency_limit", detail)])
+    if submission.concurrency_limit is not None and keys.concurrency_key is None:
+        detail = "is missing: concurrency_limit bounds the tasks with one key; the agent makes none"
+        raise refusal(InvalidInput, [FieldProblem("/concurrency_key", detail)])
+    return keys
 
 
 def combined(errors: Mapping[int, OpsCoreError], *, note: str = "") -> OpsCoreError:
@@ -149,10 +166,11 @@ def combined(errors: Mapping[int, OpsCoreError], *, note: str = "") -> OpsCoreEr
     ]
     kinds = {type(error) for error in errors.values()}
     kind = kinds.pop() if len(kinds) == 1 else InvalidInput
-    return _refusal(kind, problems, note=note)
+    return refusal(kind, problems, note=note)
 
 
-def _refusal(kind: type[OpsCoreError], problems: Sequence[FieldProblem], *, note: str = "") -> OpsCoreError:
+def refusal(kind: type[OpsCoreError], problems: Sequence[FieldProblem], *, note: str = "") -> OpsCoreError:
+    """An error of this kind that says what the first problems are, and holds them all."""
     shown = "; ".join(f"`{problem.pointer[1:].replace('/', '.')}` {problem.detail}" for problem in problems[:3])
     more = f"; and {len(problems) - 3} more, see the errors" if len(problems) > 3 else ""
     return kind(f"{shown}{more}. {note}".rstrip(), problems=problems)

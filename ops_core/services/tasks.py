@@ -1,32 +1,39 @@
-"""What callers can do with tasks: submit, look, wait, watch, cancel, retry."""
+"""What callers can do with tasks: submit, look, wait, watch, cancel, retry, fork."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Protocol
 from uuid import UUID
 
 from ops_core.domain.agent import AgentDefinition
-from ops_core.domain.caller import Caller
+from ops_core.domain.caller import Caller, Operation
 from ops_core.domain.event import Event
 from ops_core.domain.task import NewTask, RetryFrom, Task, TaskStatus
+from ops_core.domain.text import TextDelta
 from ops_core.errors import (
     FieldProblem,
     IdempotencyKeyReused,
     InvalidInput,
     OpsCoreError,
     PayloadTooLarge,
+    StepNotFound,
+    TaskNotFinished,
     TaskNotFound,
 )
-from ops_core.ports import Added, AgentStore, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery, TaskStore
+from ops_core.ports import Added, AgentStore, Nudge, NudgeBus, NudgeKind, TaskQuery, TaskStore
 from ops_core.services.cursors import decode_cursor, encode_cursor
+from ops_core.services.forks import ForkCheck, ForkRequest, fork_hash
 from ops_core.services.limits import TaskLimits
+from ops_core.services.permission import require
+from ops_core.services.relay import SupportsAnnounce
 from ops_core.services.submission import Submission
 from ops_core.services.submission_check import SubmissionCheck, combined
+from ops_core.services.text_watch import TextWatch
 from ops_core.services.watch import FALLBACK_SECONDS, TaskWatch
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -34,6 +41,8 @@ __all__ = ["Submission", "Submitted", "SupportsAnnounce", "TaskFilter", "TaskLim
 
 _EVENTS_A_READ = 200
 _MAX_EVENTS = 1_000
+#: No agent has more steps.
+_MAX_STEP = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +76,9 @@ class TaskPage:
     next_cursor: str | None
 
 
-class SupportsAnnounce(Protocol):
-    """The relay: rings the doorbell for what has been committed."""
-
-    def announce(self, rings: Sequence[Ring]) -> None:
-        """Never blocks, never fails."""
-
-
 class TaskService:
-    """Tasks of the caller's namespace. All methods raise StoreUnavailable when the database cannot be reached."""
+    """Tasks of the caller's namespace. All methods raise StoreUnavailable when the database cannot be reached, and
+    PermissionDenied when the caller's roles do not allow them."""
 
     def __init__(
         self,
@@ -93,6 +96,7 @@ class TaskService:
         self._nudges = nudges
         self._limits = limits
         self._check = SubmissionCheck(tasks=tasks, agents=agents, limits=limits, model_check=model_check, clock=clock)
+        self._fork_check = ForkCheck(agents=agents, limits=limits, model_check=model_check)
         self._watch = TaskWatch(nudges)
         self._log = get_logger()
 
@@ -103,6 +107,7 @@ class TaskService:
             InvalidInput: what is wrong is in its problems. AgentNotFound, InputSchemaMismatch, ModelNotConfigured,
             IdempotencyKeyReused.
         """
+        require(caller, Operation.submit)
         added = await self._added(await self._check.admitted(caller, submission))
         self._announce([added])
         return Submitted(added.task, added.replayed)
@@ -114,6 +119,7 @@ class TaskService:
         Raises:
             As `submit`, with pointers that begin with /tasks/<index>. PayloadTooLarge: over `max_batch`.
         """
+        require(caller, Operation.submit)
         if len(submissions) > self._limits.max_batch:
             raise PayloadTooLarge(f"A batch has at most {self._limits.max_batch} tasks, not {len(submissions)}.")
         if not submissions:
@@ -143,6 +149,10 @@ class TaskService:
         """Raises:
         TaskNotFound: no such task in the caller's namespace.
         """
+        require(caller, Operation.look)
+        return await self._found(caller, task_id)
+
+    async def _found(self, caller: Caller, task_id: UUID) -> Task:
         task = await self._tasks.get_task(caller.namespace, task_id)
         if task is None:
             raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
@@ -154,6 +164,7 @@ class TaskService:
         Raises:
             CursorMalformed, InvalidInput.
         """
+        require(caller, Operation.look)
         query = self._query(caller, filter, limit)
         if cursor is not None:
             query = replace(query, before=decode_cursor(query, cursor))
@@ -191,23 +202,84 @@ class TaskService:
         Raises:
             TaskNotFound, TaskFinished.
         """
+        require(caller, Operation.cancel)
         task, rings = await self._tasks.cancel_task(caller.namespace, task_id, by=caller.subject)
         self._relay.announce(rings)
         self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq), Nudge(NudgeKind.cancel, task.id, task.seq)])
         self._log.info(LogEvent.task_cancel_requested, task_id=str(task.id), by=caller.subject)
         return task
 
-    async def retry(self, caller: Caller, task_id: UUID, *, retry_from: RetryFrom) -> Task:
-        """Reopen a finished task in its next round.
+    async def retry(
+        self, caller: Caller, task_id: UUID, *, retry_from: RetryFrom, before_step: int | None = None
+    ) -> Task:
+        """Reopen a finished task in its next round. `before_step` goes with `step`: the first one to be done anew.
 
         Raises:
-            TaskNotFound, TaskNotFinished.
+            TaskNotFound, TaskNotFinished, StepNotFound, InvalidInput.
         """
-        task, rings = await self._tasks.retry_task(caller.namespace, task_id, by=caller.subject, retry_from=retry_from)
+        require(caller, Operation.retry)
+        if (retry_from is RetryFrom.step) != (before_step is not None):
+            _refuse("step", "goes with a retry from a step, and only with it")
+        if before_step is not None:
+            _check_between("step", before_step, 1, _MAX_STEP)
+        with _pointing_at("/step"):
+            task, rings = await self._tasks.retry_task(
+                caller.namespace, task_id, by=caller.subject, retry_from=retry_from, before_step=before_step
+            )
         self._relay.announce(rings)
         self._nudges.send([Nudge(NudgeKind.event, task.id, task.seq)])
         self._log.info(LogEvent.task_reopened, task_id=str(task.id), by=caller.subject, retry_from=retry_from.value)
         return task
+
+    async def fork(self, caller: Caller, task_id: UUID, request: ForkRequest) -> Submitted:
+        """Add a task that begins with the steps of a finished one. With a known idempotency key and the same request:
+        the task that was added then.
+
+        Raises:
+            TaskNotFound, TaskNotFinished, StepNotFound, IdempotencyKeyReused. InvalidInput, InputSchemaMismatch,
+            ModelNotConfigured: as a submit.
+        """
+        require(caller, Operation.fork)
+        source = await self._found(caller, task_id)
+        try:
+            new = await self._fork_check.admitted(caller, source, request)
+            with _pointing_at("/from_step"):
+                added = await self._tasks.fork_task(source, new)
+        except (InvalidInput, TaskNotFinished):
+            # The source may have been reopened, since the first answer to this request was lost.
+            first = await self._first_fork(caller, source, request)
+            if first is None:
+                raise
+            return Submitted(first, replayed=True)
+        self._announce([added])
+        if not added.replayed:
+            self._log.info(LogEvent.task_forked, task_id=str(added.task.id), source=str(task_id), by=caller.subject)
+        return Submitted(added.task, added.replayed)
+
+    async def _first_fork(self, caller: Caller, source: Task, request: ForkRequest) -> Task | None:
+        key = request.idempotency_key
+        if key is None or not (key.isascii() and key.isprintable()):
+            return None
+        return await self._tasks.find_submitted(caller.namespace, key, request_hash=fork_hash(source, request))
+
+    async def children(self, caller: Caller, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        """The tasks it has called, of all rounds, oldest first.
+
+        Raises:
+            TaskNotFound, InvalidInput.
+        """
+        _check_between("limit", limit, 1, self._limits.max_page)
+        await self.get(caller, task_id)
+        return await self._tasks.list_children(caller.namespace, task_id, limit=limit)
+
+    async def ancestors(self, caller: Caller, task_id: UUID) -> Sequence[Task]:
+        """The task, the one that called it, that one's caller, and so on up.
+
+        Raises:
+            TaskNotFound.
+        """
+        await self.get(caller, task_id)
+        return await self._tasks.list_ancestors(task_id, limit=self._limits.max_page)
 
     async def wait(self, caller: Caller, task_id: UUID, *, timeout_seconds: float) -> Task:
         """The task once it is final, or as it is when the time is over.
@@ -236,8 +308,9 @@ class TaskService:
         await self.get(caller, task_id)
         return await self._tasks.list_events(task_id, after_seq=after_seq, limit=limit)
 
-    async def watch(self, caller: Caller, task_id: UUID, *, after_seq: int) -> AsyncGenerator[Event, None]:
-        """The task's events after `after_seq` as they are committed, until it is final and the last one is given.
+    async def watch(self, caller: Caller, task_id: UUID, *, after_seq: int) -> AsyncGenerator[Event | TextDelta, None]:
+        """The task's events after `after_seq` as they are committed, until it is final and the last one is given; and
+        between them, of a task that streams, the text that its model is writing: at first as far as it is there.
 
         Close it (`contextlib.aclosing`) when you leave early.
 
@@ -246,6 +319,7 @@ class TaskService:
         """
         _check_between("after", after_seq, 0, 2**63 - 1)
         with self._watch.listen(task_id) as bell:
+            texts = TextWatch(bell, self._tasks)
             while True:
                 # Read before the events: when it is final its seq is the last there will be in this round.
                 task = await self.get(caller, task_id)
@@ -253,18 +327,30 @@ class TaskService:
                     events = await self._tasks.list_events(task_id, after_seq=after_seq, limit=_EVENTS_A_READ)
                     for event in events:
                         yield event
+                        texts.see(event)
                         after_seq = event.seq
                     if not events:
                         break
                 if task.status.is_final:
                     return
-                await bell.wait(FALLBACK_SECONDS)
+                async with aclosing(texts.until_news(task)) as told:
+                    async for delta in told:
+                        yield delta
 
 
 def _check_between(name: str, value: float, least: float, most: float) -> None:
     # Written so that NaN, which compares with nothing, is refused.
     if not least <= value <= most:
         _refuse(name, f"must be between {least:g} and {most:g}, not {value:g}")
+
+
+@contextmanager
+def _pointing_at(pointer: str) -> Iterator[None]:
+    """Says which field of the request named the step that there is not."""
+    try:
+        yield
+    except StepNotFound as error:
+        raise StepNotFound(error.detail, problems=[FieldProblem(pointer, error.detail)]) from error
 
 
 def _refuse(name: str, detail: str) -> None:

@@ -16,6 +16,7 @@ from ops_core.errors import (
     BrokerUnavailable,
     IdempotencyKeyReused,
     RunLost,
+    StepNotFound,
     StoreUnavailable,
     TaskFinished,
     TaskNotFinished,
@@ -139,22 +140,25 @@ class FakeStore:
         self.event_reads += 1
         return [event for event in self.log.get(task_id, []) if event.seq > after_seq][:limit]
 
-    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> Task:
+    async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         task = await self._found(namespace, task_id)
         if task.status.is_final:
             raise TaskFinished(f"Task {task_id} has already finished: it is {task.status}.")
         if task.status is not TaskStatus.running:
             canceled = self._changed(task, TaskStatus.canceled, cancel_requested_at=self.now)
-            return self._write(canceled, NewEvent(type=EventType.task_canceled, payload={"by": by}))
+            return self._write(canceled, NewEvent(type=EventType.task_canceled, payload={"by": by})), ()
         if task.cancel_requested_at is not None:
-            return task
+            return task, ()
         requested = replace(task, cancel_requested_at=self.now)
-        return self._write(requested, NewEvent(type=EventType.task_cancel_requested, payload={"by": by}))
+        return self._write(requested, NewEvent(type=EventType.task_cancel_requested, payload={"by": by})), ()
 
-    async def retry_task(self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom) -> tuple[Task, Ring]:
+    async def retry_task(
+        self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom, before_step: int | None = None
+    ) -> tuple[Task, Sequence[Ring]]:
         task = await self._found(namespace, task_id)
         if not task.status.is_final:
             raise TaskNotFinished(f"Task {task_id} has not finished: it is {task.status}.")
+        self._check_step(task, before_step)
         reopened = self._changed(
             replace(task, round=task.round + 1, attempt=0, crashes=0, usage=TaskUsage()),
             TaskStatus.queued,
@@ -164,7 +168,38 @@ class FakeStore:
             cancel_requested_at=None,
         )
         event = NewEvent(type=EventType.task_reopened, payload={"by": by, "from": retry_from})
-        return self._write(reopened, event), Ring(task.queue, 1, task.id, task.traceparent)
+        return self._write(reopened, event), [Ring(task.queue, 1, task.id, task.traceparent)]
+
+    async def fork_task(self, source: Task, new: NewTask) -> Added:
+        found = await self._found(source.namespace, source.id)
+        if not found.status.is_final:
+            raise TaskNotFinished(f"Task {source.id} has not finished: it is {found.status}.")
+        assert new.forked_from is not None
+        self._check_step(found, new.forked_from.before_step)
+        added = await self.add_task(new)
+        if not added.replayed:
+            self.tasks[new.id] = replace(self.tasks[new.id], forked_from=new.forked_from)
+        return replace(added, task=self.tasks[added.task.id])
+
+    async def list_ancestors(self, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        await self._answer()
+        chain: list[Task] = []
+        above: UUID | None = task_id
+        while above is not None and len(chain) < limit:
+            chain.append(self.tasks[above])
+            above = self.tasks[above].parent_id
+        return chain
+
+    async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        await self._answer()
+        children = [task for task in self.tasks.values() if task.parent_id == task_id and task.namespace == namespace]
+        return sorted(children, key=lambda task: task.id)[:limit]
+
+    def _check_step(self, task: Task, before_step: int | None) -> None:
+        keys = [event.step_key for event in self.log[task.id] if event.round == task.round and event.step_key]
+        steps = max((int(key.partition("/")[0]) for key in keys), default=0)
+        if before_step is not None and before_step > steps + 1:
+            raise StepNotFound(f"Task {task.id} has {steps} steps: there is no step {before_step}.")
 
     # --- AgentStore
 
@@ -175,6 +210,10 @@ class FakeStore:
             self.agents[namespace, one.name] = Agent(
                 namespace=namespace, name=one.name, digest=one.digest, definition=one, registered_at=self.now
             )
+
+    async def put_version(self, namespace: str, definition: AgentDefinition) -> None:
+        await self._answer()
+        self.definitions[definition.digest] = definition
 
     async def get_agent(self, namespace: str, name: str) -> Agent | None:
         await self._answer()
