@@ -16,6 +16,7 @@ from ops_core.domain.outcome import Outcome
 from ops_core.domain.schedule import NewSchedule, Schedule
 from ops_core.domain.signal import NewSignal, Signal
 from ops_core.domain.task import NewTask, RetryFrom, Task, TaskStatus
+from ops_core.domain.text import TextDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,9 @@ class TaskStore(Protocol):
 
     async def list_events(self, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
         """Events in order of seq. The caller has checked that the task is one he may see."""
+
+    async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
+        """The text so far of each step that a model is writing in this epoch, each as one piece from its start."""
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         """Cancel at once, or request it when the task runs; its children too. Harmless when it was requested before.
@@ -201,12 +205,19 @@ class ScheduleStore(Protocol):
 
     async def list_schedules(self, namespace: str, *, after_name: str | None, limit: int) -> Sequence[Schedule]: ...
 
-    async def replace_schedule_if_unchanged(self, schedule: Schedule) -> Schedule:
-        """Write it, if it still has this version.
+    async def replace_schedule_if_unchanged(self, before: Schedule, after: Schedule) -> Schedule:
+        """Write what a person has changed, if the schedule is as it was read: version and next time. The version is
+        raised.
 
         Raises:
             ScheduleNotFound, ScheduleChanged.
         """
+
+    async def advance_schedule_if_due(
+        self, schedule: Schedule, *, next_at: datetime, last_task_id: UUID | None, last_error: str | None
+    ) -> bool:
+        """Say that its times before `next_at` are dealt with, if it is as it was read; its version stays. False when
+        somebody else was first, or has changed it. `last_task_id` None: no task was made, the one before stays."""
 
     async def delete_schedule(self, namespace: str, name: str) -> None:
         """Raises:
@@ -215,6 +226,9 @@ class ScheduleStore(Protocol):
 
     async def list_due_schedules(self, *, limit: int) -> tuple[Sequence[Schedule], datetime]:
         """Schedules whose next time has come, the longest due first, and the database's now."""
+
+    async def schedule_clock(self) -> datetime:
+        """The database's now: what the times of schedules are compared with."""
 
 
 class AgentStore(Protocol):
@@ -273,6 +287,16 @@ class RunStore(Protocol):
         Raises:
             RunLost: the lease is over; nothing was written.
         """
+
+
+class TextStore(Protocol):
+    """The text of steps that models are writing, so far: for those who come late to a task that streams."""
+
+    async def save_text(self, lease: Lease, step_key: str, text: str) -> None:
+        """Replace what there is of the step's text; nothing when the lease is over."""
+
+    async def forget_text(self, lease: Lease, step_key: str | None = None) -> None:
+        """Delete the text of the step, or of all steps of the task, that was written under this lease or before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -357,11 +381,15 @@ class HousekeepingStore(Protocol):
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
         """Queue running tasks whose lease is over (canceled, if that was requested; failed, after `max_crashes`)."""
 
-    async def fail_overdue(self, *, limit: int) -> int:
-        """Fail scheduled, queued and waiting tasks that are past their deadline. Running ones are their worker's."""
+    async def fail_overdue(self, *, limit: int) -> tuple[int, Sequence[Ring]]:
+        """Fail scheduled, queued and waiting tasks that are past their deadline, and queued ones that no worker has
+        claimed in time. Running ones are their worker's. How many, and what is to be rung for all that followed."""
 
     async def forget_silent_workers(self, *, silent_seconds: float) -> int:
         """Take workers off the list that were not heard of for so long; one that comes back is put on it again."""
+
+    async def forget_left_text(self, *, limit: int) -> int:
+        """Delete the saved text of tasks that do not run: their workers died. How many steps' it was."""
 
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
 
@@ -441,6 +469,8 @@ class Nudge:
     kind: NudgeKind
     task_id: UUID
     seq: int = 0
+    #: Of a `text` nudge: what has grown, and by what.
+    delta: TextDelta | None = None
 
 
 class NudgeBus(Protocol):

@@ -9,6 +9,9 @@ from uuid import UUID
 
 from ops_core.domain.task import JsonObject
 
+#: What a schedule may be called.
+SCHEDULE_NAME = r"^[a-zA-Z0-9][a-zA-Z0-9._-]{0,127}$"
+
 
 class CatchUp(StrEnum):
     """What happens to the times that passed while no housekeeper ran or the schedule was paused."""
@@ -37,8 +40,9 @@ class NewSchedule:
     submission: JsonObject
     catch_up: CatchUp = CatchUp.one
     paused: bool = False
-    #: Its next time; None while it is paused.
-    next_at: datetime | None
+    #: The first of its times that it has not made a task for. While it is paused that time may be past: what happens
+    #: to it and to those that followed is `catch_up`'s to say when the schedule goes on.
+    next_at: datetime
     created_by: str = "anonymous"
 
 

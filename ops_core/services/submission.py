@@ -53,6 +53,8 @@ class Submission:
     #: Send the model's text to those who watch while it is made.
     stream: bool = False
     traceparent: str | None = None
+    #: The schedule that makes it. No door takes it.
+    schedule_id: UUID | None = None
 
     @property
     def effective_input(self) -> JsonObject:

@@ -135,6 +135,7 @@ class SubmissionCheck:
             fairness_key=keys.fairness_key,
             session_id=submission.session_id,
             stream=submission.stream,
+            schedule_id=submission.schedule_id,
             traceparent=submission.traceparent,
             created_by=caller.subject,
         )

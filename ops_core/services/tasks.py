@@ -112,6 +112,15 @@ class TaskService:
         self._announce([added])
         return Submitted(added.task, added.replayed)
 
+    async def check(self, caller: Caller, submission: Submission) -> None:
+        """Add nothing: say what a submit would be refused for.
+
+        Raises:
+            As `submit`, but for IdempotencyKeyReused.
+        """
+        require(caller, Operation.submit)
+        await self._check.admitted(caller, submission)
+
     async def submit_batch(self, caller: Caller, submissions: Sequence[Submission]) -> Sequence[Submitted]:
         """Add several tasks, in order; all are checked before the first is added. No one transaction: when the
         database fails half-way some are added, and the same batch with idempotency keys can be sent again.
