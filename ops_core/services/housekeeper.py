@@ -98,6 +98,7 @@ class Housekeeper:
                 ("fail_overdue", self._fail_overdue),
                 ("ring_again", self._ring_again),
                 ("forget_workers", self._forget_workers),
+                ("forget_text", self._forget_text),
             )
         )
 
@@ -127,10 +128,15 @@ class Housekeeper:
         return self._announce(rings)
 
     async def _fail_overdue(self) -> int:
-        return await self._store.fail_overdue(limit=TICK_LIMIT)
+        failed, rings = await self._store.fail_overdue(limit=TICK_LIMIT)
+        self._announce(rings)
+        return failed
 
     async def _forget_workers(self) -> int:
         return await self._store.forget_silent_workers(silent_seconds=WORKER_SILENT_SECONDS)
+
+    async def _forget_text(self) -> int:
+        return await self._store.forget_left_text(limit=TICK_LIMIT)
 
     async def _ring_again(self) -> int:
         """Rings only what is missing; never as much as to skip the pause before the next look."""

@@ -23,8 +23,7 @@ class SqlAgentStore:
         self._reader = reader
 
     async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
-        refuse_unstorable(namespace=namespace, **{d.name: d.name for d in definitions})
-        puts = [AgentPut(namespace, d.name, d.digest, dump_json(d.to_json())) for d in definitions]
+        puts = [_put(namespace, definition) for definition in definitions]
         # In the order of the names: processes that start together put the same agents.
         puts.sort(key=lambda put: put.name)
 
@@ -32,6 +31,10 @@ class SqlAgentStore:
             await tx.put_agents(puts)
 
         await self._single.run_repeatable(put)
+
+    async def put_version(self, namespace: str, definition: AgentDefinition) -> None:
+        put = _put(namespace, definition)
+        await self._single.run_repeatable(lambda tx: tx.put_versions([put]))
 
     async def get_agent(self, namespace: str, name: str) -> Agent | None:
         row = await self._reader.first(_registered(namespace).where(agents.c.name == name))
@@ -45,6 +48,11 @@ class SqlAgentStore:
         same = select(agent_versions.c.definition).where(agent_versions.c.digest == digest).limit(1)
         row = await self._reader.first(same)
         return AgentDefinition.from_json(row["definition"]) if row is not None else None
+
+
+def _put(namespace: str, definition: AgentDefinition) -> AgentPut:
+    refuse_unstorable(namespace=namespace, name=definition.name)
+    return AgentPut(namespace, definition.name, definition.digest, dump_json(definition.to_json()))
 
 
 def _registered(namespace: str) -> Select[Any]:

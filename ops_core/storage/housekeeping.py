@@ -8,10 +8,12 @@ from typing import Any
 
 from sqlalchemy import text
 
+from ops_core.domain.task import TaskStatus
 from ops_core.ports import QueueBacklog, Ring
 from ops_core.storage import settle
 from ops_core.storage.column_types import UtcTime
 from ops_core.storage.consequences import written
+from ops_core.storage.family import tellable
 from ops_core.storage.reader import Reader
 from ops_core.storage.settlement import Settlement, rings_of
 from ops_core.storage.single_write import SingleWrite
@@ -56,8 +58,9 @@ class SqlHousekeepingStore:
 
         return rings_of(await self._change(lambda tx: tx.lock_expired(limit), take_back))
 
-    async def fail_overdue(self, *, limit: int) -> int:
-        return len(await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue))
+    async def fail_overdue(self, *, limit: int) -> tuple[int, Sequence[Ring]]:
+        changes = await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue)
+        return sum(change.after.status is TaskStatus.failed for change in changes), rings_of(changes)
 
     async def forget_silent_workers(self, *, silent_seconds: float) -> int:
         return await self._single.run_repeatable(lambda tx: tx.forget_silent_workers(silent_seconds))
@@ -72,7 +75,7 @@ class SqlHousekeepingStore:
         async def lock_and_decide(tx: Transaction) -> Sequence[Change]:
             held: Held = await lock(tx)
             settlement = Settlement(tx, held)
-            for task in held.tasks:
+            for task in await tellable(settlement, held.tasks):
                 settlement.change(decide(task, held.now))
             return await written(settlement)
 

@@ -15,7 +15,9 @@ def compiled(
     """The text, the values, and what makes Python values of a row that comes back."""
     made: Any = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]  # every statement of Core has it
     assert isinstance(made, SQLCompiler)
-    processors: Any = made._bind_processors
+    expanded = made._post_compile_expanded_state
+    # Of each value of an IN apart: they have names of their own.
+    processors: Any = {**made._bind_processors, **(expanded.processors if expanded is not None else {})}
     values = {
         name: processors[name](value) if name in processors else value for name, value in (made.params or {}).items()
     }

@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, select
 
 from ops_core.domain.event import Event, EventType, NewEvent
 from ops_core.domain.outcome import Completed, Outcome, Retry
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import OpsCoreError, RunLost
-from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind
+from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
 from ops_core.storage import settle
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.consequences import written
 from ops_core.storage.group_commit import GroupCommit
+from ops_core.storage.journal import reopenings_of, replayed, stages
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import event_from_record, task_from_record
 from ops_core.storage.schema import task_events
-from ops_core.storage.settlement import Settlement, rings_of
+from ops_core.storage.settlement import Settlement, merged, rings_of
 from ops_core.storage.writes import (
     NO_JSON,
     AppendAsk,
@@ -69,18 +71,18 @@ class SqlRunStore:
         return [task_from_record(r, input=i, result=o) for r, i, o in zip(records, inputs, results, strict=True)]
 
     async def load_journal(self, task_id: UUID, *, round: int) -> Sequence[Event]:
-        """What this round replays: its own steps, and those of the rounds it was told to go on from.
-
-        Where two rounds have the same step, the later one's events are the ones returned.
-        """
-        reopened = await self._events(task_id, task_events.c.type == EventType.task_reopened)
-        rounds = _replayed_rounds(round, reopened)
-        steps = await self._events(task_id, task_events.c.step_key.is_not(None), task_events.c.round.in_(rounds))
-        newest: dict[str | None, int] = {}
-        for step in steps:
-            newest[step.step_key] = max(step.round, newest.get(step.step_key, 0))
-        wanted = [step for step in steps if step.round == newest[step.step_key]]
-        return sorted([*wanted, *(e for e in reopened if e.round == round)], key=lambda event: event.seq)
+        """What this round replays, see `journal`, and how it began."""
+        reopened = await self._reader.rows(reopenings_of(task_id))
+        found = stages(round, reopened)
+        has_round = task_events.c.round.in_([stage.round for stage in found])
+        steps = replayed(await self._rows(task_id, task_events.c.step_key.is_not(None), has_round), found)
+        began: Sequence[dict[str, Any]] = ()
+        if any(reopening["round"] == round for reopening in reopened):
+            is_start = task_events.c.type == EventType.task_reopened
+            began = await self._rows(task_id, is_start, task_events.c.round == round)
+        rows = sorted([*steps, *began], key=lambda row: row["seq"])
+        payloads = await self._blobs.values(rows, "payload")
+        return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
 
     async def append(self, lease: Lease, event: NewEvent) -> int:
         payload = await self._blobs.stored_of_task(lease.task_id, event.payload)
@@ -100,19 +102,9 @@ class SqlRunStore:
             result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
         return await self._finishes.write(FinishAsk(lease, outcome, result, parent_id))
 
-    async def _events(self, task_id: UUID, *conditions: object) -> list[Event]:
-        statement = select(task_events).where(task_events.c.task_id == task_id, *conditions).order_by(task_events.c.seq)  # type: ignore[arg-type]  # column expressions
-        rows = await self._reader.rows(statement)
-        payloads = await self._blobs.values(rows, "payload")
-        return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
-
-
-def _replayed_rounds(round: int, reopened: Sequence[Event]) -> list[int]:
-    before = {event.round: event.payload.get("replays_round") for event in reopened}
-    rounds = [round]
-    while (earlier := before.get(rounds[-1])) is not None:
-        rounds.append(earlier)
-    return rounds
+    async def _rows(self, task_id: UUID, *conditions: ColumnElement[bool]) -> Sequence[dict[str, Any]]:
+        events = select(task_events).where(task_events.c.task_id == task_id, *conditions)
+        return await self._reader.rows(events.order_by(task_events.c.seq))
 
 
 class ClaimBatch:
@@ -212,18 +204,18 @@ class FinishBatch:
         return item.lease.task_id
 
     async def write(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
-        async def finish(tx: Transaction) -> Sequence[Change]:
+        async def finish(tx: Transaction) -> tuple[Sequence[Change], Sequence[Ring]]:
             # Parents too, in one order with the rest: whoever locks a child first and its parent after would wait for
             # who does it the other way round.
             parents = {item.parent_id for item in items if item.parent_id is not None}
             settlement = Settlement(tx, await tx.lock([*{item.lease.task_id for item in items} | parents]))
             for item in items:
                 await _end(settlement, item)
-            return await written(settlement)
+            return await written(settlement), settlement.rings
 
-        changes = await self._backend.transact(finish)
+        changes, rings = await self._backend.transact(finish)
         self._nudges.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
-        return _answers(items, changes)
+        return _answers(items, changes, rings)
 
     async def write_unless_written(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
         """Only who finds its lease over looks for its own ending: that of its epoch."""
@@ -265,12 +257,14 @@ async def _end(settlement: Settlement, item: FinishAsk) -> None:
     settlement.change(settle.ended(held, item.outcome, item.result, settlement.now))
 
 
-def _answers(items: Sequence[FinishAsk], changes: Sequence[Change]) -> list[Ended | OpsCoreError]:
-    """What each asked for; what else has followed is rung for by the first."""
+def _answers(
+    items: Sequence[FinishAsk], changes: Sequence[Change], added: Sequence[Ring]
+) -> list[Ended | OpsCoreError]:
+    """What each asked for; what else has followed or was added is rung for by the first."""
     by_id = {change.after.id: change for change in changes}
     ended = {item.lease.task_id for item in items if _is_ended(by_id.get(item.lease.task_id), item)}
     rings = {id: rings_of([by_id[id]]) for id in ended}
-    others = rings_of(change for change in changes if change.after.id not in ended)
+    others = [*rings_of(change for change in changes if change.after.id not in ended), *merged(added)]
     answers: list[Ended | OpsCoreError] = []
     for item in items:
         id = item.lease.task_id

@@ -21,7 +21,10 @@ _NO_WAIT: dict[str, Any] = {"waiting_for": None, "wake_at": None}
 
 def ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) -> Change:
     """How a run ends its task. A requested cancel wins over whatever would go on, and over nothing that is over."""
-    held = replace(held, usage=_usage(outcome.usage))
+    return replace(_ended(replace(held, usage=_usage(outcome.usage)), outcome, result, now), before=held)
+
+
+def _ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) -> Change:
     match outcome:
         case Completed():
             after = _over(held, TaskStatus.completed, now, result=result.text, result_blob=result.blob, error=None)
@@ -59,9 +62,10 @@ def canceled_by(held: HeldTask, by: str, now: datetime) -> Change | None:
     return _change(held, replace(held, cancel_requested_at=now), now, (EventType.task_cancel_requested, {"by": by}))
 
 
-def reopened(held: HeldTask, by: str, retry_from: RetryFrom, now: datetime) -> Change:
+def reopened(
+    held: HeldTask, by: str, retry_from: RetryFrom, now: datetime, *, before_step: int | None = None
+) -> Change:
     """A person's retry of a final task: the next round, as if just submitted."""
-    deadline = now + timedelta(seconds=held.timeout_seconds) if held.timeout_seconds is not None else None
     after = replace(
         _claimable(held, now, resuming=False),
         round=held.round + 1,
@@ -70,7 +74,8 @@ def reopened(held: HeldTask, by: str, retry_from: RetryFrom, now: datetime) -> C
         run_at=None,
         started_at=None,
         finished_at=None,
-        deadline_at=deadline,
+        deadline_at=_after(now, held.timeout_seconds),
+        queue_deadline_at=_after(now, held.queue_timeout_seconds),
         cancel_requested_at=None,
         result=None,
         result_blob=None,
@@ -79,8 +84,10 @@ def reopened(held: HeldTask, by: str, retry_from: RetryFrom, now: datetime) -> C
         worker_id=None,
     )
     facts: JsonObject = {"by": by, "from": str(retry_from)}
-    if retry_from is RetryFrom.journal:
+    if retry_from is not RetryFrom.scratch:
         facts["replays_round"] = held.round
+    if retry_from is RetryFrom.step:
+        facts["replays_before_step"] = before_step
     return _change(held, after, now, (EventType.task_reopened, facts))
 
 
@@ -105,9 +112,17 @@ def released(held: HeldTask, now: datetime) -> Change:
 
 
 def overdue(held: HeldTask, now: datetime) -> Change:
-    """A task that nobody runs and whose wall time is used up."""
-    error = TaskError("timeout", f"the task was not finished within {held.timeout_seconds:g} seconds")
+    """A task that nobody runs and whose wall time is used up, or that no worker has claimed in time."""
+    if held.deadline_at is not None and held.deadline_at <= now:
+        error = TaskError("timeout", f"the task was not finished within {held.timeout_seconds:g} seconds")
+    else:
+        waited = held.queue_timeout_seconds
+        error = TaskError("queue_timeout", f"no worker took the task within {waited:g} seconds", retryable=True)
     return _failed(held, error, now)
+
+
+def _after(now: datetime, seconds: float | None) -> datetime | None:
+    return now + timedelta(seconds=seconds) if seconds is not None else None
 
 
 def rfc3339(at: datetime | None) -> str | None:
@@ -154,9 +169,9 @@ def _canceled(
 
 def _over(held: HeldTask, status: TaskStatus, now: datetime, **changes: Any) -> HeldTask:
     epoch = held.epoch + (held.status is TaskStatus.running)
-    return _moved(
-        held, status, **{"finished_at": now, "epoch": epoch, "resuming": False, **_RELEASED, **_NO_WAIT, **changes}
-    )
+    # Children that are still to end end for nobody: what follows from this change stops them.
+    over = {"finished_at": now, "epoch": epoch, "resuming": False, "pending_children": 0}
+    return _moved(held, status, **{**over, **_RELEASED, **_NO_WAIT, **changes})
 
 
 def _claimable(held: HeldTask, now: datetime, *, resuming: bool) -> HeldTask:

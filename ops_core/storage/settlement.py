@@ -23,12 +23,21 @@ class Settlement:
         self._tasks: dict[UUID, HeldTask] = {task.id: task for task in held.tasks}
         self._changes: dict[UUID, Change] = {}
         self._unfollowed: list[Change] = []
+        #: Of tasks that were added.
+        self.rings: list[Ring] = []
 
     async def lock(self, ids: Iterable[UUID]) -> None:
         """Lock more tasks; those that are held already stay as they stand here."""
         missing = [id for id in ids if id not in self._tasks]
         if missing:
             found = await self.tx.lock(missing)
+            self._tasks.update((task.id, task) for task in found.tasks)
+
+    async def lock_free(self, ids: Iterable[UUID]) -> None:
+        """The same, but nobody is waited for."""
+        missing = [id for id in ids if id not in self._tasks]
+        if missing:
+            found = await self.tx.lock_free(missing)
             self._tasks.update((task.id, task) for task in found.tasks)
 
     def held(self, id: UUID) -> HeldTask | None:
@@ -46,6 +55,10 @@ class Settlement:
         self._tasks[after.id] = after
         self._unfollowed.append(change)
 
+    def ring(self, ring: Ring) -> None:
+        """Something was added that is to be rung for after the commit."""
+        self.rings.append(ring)
+
     def unfollowed(self) -> Sequence[Change]:
         """The changes whose consequences nobody has looked at yet; told once."""
         found, self._unfollowed = self._unfollowed, []
@@ -59,11 +72,15 @@ class Settlement:
 
 def rings_of(changes: Iterable[Change]) -> list[Ring]:
     """What is to be rung after the commit: one ring for each queue."""
+    return merged(change.ring for change in changes if change.ring is not None)
+
+
+def merged(rings: Iterable[Ring]) -> list[Ring]:
+    """One ring for each queue, with the hints of its first."""
     by_queue: dict[str, list[Ring]] = {}
-    for change in changes:
-        if change.ring is not None:
-            by_queue.setdefault(change.ring.queue, []).append(change.ring)
-    return [replace(rings[0], count=len(rings)) for rings in by_queue.values()]
+    for ring in rings:
+        by_queue.setdefault(ring.queue, []).append(ring)
+    return [replace(alike[0], count=sum(ring.count for ring in alike)) for alike in by_queue.values()]
 
 
 def _ring(before: HeldTask, after: HeldTask) -> Ring | None:

@@ -13,6 +13,7 @@ from uuid import UUID
 from ops_core.errors import InvalidInput, StoreUnavailable, TaskNotFound
 from ops_core.ports import Nudge, NudgeBus, NudgeKind, Ring
 from ops_core.storage.consequences import written
+from ops_core.storage.family import with_parents
 from ops_core.storage.settlement import Settlement, rings_of
 from ops_core.storage.writes import AnswerLost, Backend, Change, HeldTask, Transaction, TryAgain, WriteRefused
 
@@ -50,16 +51,16 @@ class SingleWrite:
 
         async def lock_and_decide(tx: Transaction) -> Sequence[Change]:
             nonlocal tried
-            held = await tx.lock([task_id])
-            if not held.tasks or held.tasks[0].namespace != namespace:
+            settlement = Settlement(tx, await tx.lock(await with_parents(tx, [task_id])))
+            held = settlement.held(task_id)
+            if held is None or held.namespace != namespace:
                 raise TaskNotFound(f"there is no task {task_id}")
             if tried is not None and await tx.has_event(task_id, tried.events[0]):
                 # What followed from it is rung for by the housekeeper.
                 return [tried]
-            tried = decide(held.tasks[0], held.now)
+            tried = decide(held, settlement.now)
             if tried is None:
                 return []
-            settlement = Settlement(tx, held)
             settlement.change(tried)
             return await written(settlement)
 

@@ -15,6 +15,7 @@ from ops_core.ports import NudgeBus, StoreHealth
 from ops_core.storage.agents import SqlAgentStore
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.database_url import DatabaseUrl
+from ops_core.storage.forks import SqlForkStore
 from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.housekeeping import SqlHousekeepingStore
 from ops_core.storage.nudges import LocalNudgeBus
@@ -23,7 +24,9 @@ from ops_core.storage.refusals import is_lasting
 from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
 from ops_core.storage.schema import SCHEMA_REVISION, fits
 from ops_core.storage.single_write import SingleWrite
-from ops_core.storage.tasks import AddBatch, Replayed, SqlTaskStore
+from ops_core.storage.submissions import Replayed
+from ops_core.storage.tasks import AddBatch, SqlTaskStore
+from ops_core.storage.text_deltas import SqlTextStore, TextAsk, TextBatch
 from ops_core.storage.writes import Backend, Inserted, TaskInsert
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -104,10 +107,12 @@ class Store:
         self._finishes = GroupCommit(
             FinishBatch(own(), nudges), linger_seconds=_LINGER_SECONDS, give_up_seconds=give_up_seconds
         )
+        self._texts: GroupCommit[TextAsk, None] = GroupCommit(TextBatch(shared), give_up_seconds=give_up_seconds)
         tasks = SqlTaskStore(adds=self._adds, single=single, reader=self._reader, blobs=blobs, is_sqlite=url.is_sqlite)
         runs = SqlRunStore(
             claims=self._claims, appends=self._appends, finishes=self._finishes, reader=self._reader, blobs=blobs
         )
+        texts = SqlTextStore(texts=self._texts, single=single, reader=self._reader)
         agents = SqlAgentStore(single=single, reader=self._reader)
         housekeeping = SqlHousekeepingStore(
             single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
@@ -120,11 +125,19 @@ class Store:
         self.list_events = tasks.list_events
         self.cancel_task = tasks.cancel_task
         self.retry_task = tasks.retry_task
+        self.fork_task = SqlForkStore(single=single, tasks=tasks, blobs=blobs).fork_task
+        self.list_ancestors = tasks.list_ancestors
+        self.list_children = tasks.list_children
         self.claim = runs.claim
         self.load_journal = runs.load_journal
         self.append = runs.append
         self.finish = runs.finish
+        self.save_text = texts.save_text
+        self.forget_text = texts.forget_text
+        self.list_text = texts.list_text
+        self.forget_left_text = texts.forget_left_text
         self.put_agents = agents.put_agents
+        self.put_version = agents.put_version
         self.get_agent = agents.get_agent
         self.list_agents = agents.list_agents
         self.get_definition = agents.get_definition
@@ -154,7 +167,7 @@ class Store:
 
     async def aclose(self) -> None:
         """Commit what waits, then let the connections go."""
-        for gathered in (self._adds, self._claims, self._appends, self._finishes):
+        for gathered in (self._adds, self._claims, self._appends, self._finishes, self._texts):
             await gathered.aclose()
         for backend in self._backends:
             await backend.aclose()

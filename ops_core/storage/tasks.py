@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, String, and_, cast, func, or_, select, text
+from sqlalchemy import Select, String, and_, cast, func, literal, or_, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ops_core.domain.event import Event
-from ops_core.domain.task import FINAL, LIVE, JsonObject, NewTask, RetryFrom, Task, TaskStatus
-from ops_core.errors import (
-    IdempotencyKeyReused,
-    OpsCoreError,
-    StoreUnavailable,
-    TaskFinished,
-    TaskNotFinished,
-    TaskNotFound,
-)
+from ops_core.domain.task import FINAL, LIVE, NewTask, RetryFrom, Task, TaskStatus
+from ops_core.errors import OpsCoreError, TaskFinished, TaskNotFinished, TaskNotFound
 from ops_core.ports import Added, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery
 from ops_core.storage import settle
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.group_commit import GroupCommit
-from ops_core.storage.json_text import dump_json, refuse_unstorable
+from ops_core.storage.journal import check_reached, reopenings_of, replayed, stages, steps_of
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import TASK_COLUMNS, event_from_record, task_from_record
 from ops_core.storage.schema import IS_LIVE, IS_UNHAPPY, task_events, tasks
 from ops_core.storage.single_write import SingleWrite
+from ops_core.storage.submissions import Replayed, as_added, ring_of_added, task_insert, what_became
 from ops_core.storage.writes import Backend, Change, HeldTask, Inserted, KnownTask, TaskInsert, Transaction
 
 _TASK = [tasks.c[name] for name in TASK_COLUMNS]
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """The submission was known: this task answers it."""
-
-    id: UUID
 
 
 class SqlTaskStore:
@@ -60,17 +46,11 @@ class SqlTaskStore:
         self._is_sqlite = is_sqlite
 
     async def add_task(self, new: NewTask) -> Added:
-        _refuse_unstorable_names(new)
-        wanted = TaskInsert(
-            new, await self._blobs.stored(new.namespace, new.input), dump_json(new.labels), _submitted(new)
-        )
-        match await self._adds.write(wanted):
+        match await self._adds.write(task_insert(new, await self._blobs.stored(new.namespace, new.input))):
             case Replayed(id):
                 return Added(await self._must_get(new.namespace, id), replayed=True, ring=None)
             case Inserted() as inserted:
-                queued = inserted.status is TaskStatus.queued
-                ring = Ring(new.queue, 1, new.id, new.traceparent) if queued else None
-                return Added(_as_added(new, inserted), replayed=False, ring=ring)
+                return Added(as_added(new, inserted), replayed=False, ring=ring_of_added(new, inserted))
 
     async def find_submitted(self, namespace: str, idempotency_key: str, *, request_hash: str) -> Task | None:
         statement = select(*_TASK).where(
@@ -113,13 +93,45 @@ class SqlTaskStore:
     async def retry_task(
         self, namespace: str, task_id: UUID, *, by: str, retry_from: RetryFrom, before_step: int | None = None
     ) -> tuple[Task, Sequence[Ring]]:
+        round = None
+        if retry_from is RetryFrom.step:
+            round = await self._round_that_reaches(namespace, task_id, before_step or 0)
+
         def reopen(held: HeldTask, now: Any) -> Change:
             if not held.status.is_final:
                 raise TaskNotFinished(f"the task is {held.status}; only a finished task can be retried")
-            return settle.reopened(held, by, retry_from, now)
+            if round not in (None, held.round):
+                raise TaskNotFinished("somebody else has retried the task meanwhile; look at it again")
+            return settle.reopened(held, by, retry_from, now, before_step=before_step)
 
         changed = await self._single.change(namespace, task_id, reopen)
         return await self._must_get(namespace, task_id), changed.rings if changed is not None else ()
+
+    async def list_ancestors(self, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        itself = select(tasks.c.id, tasks.c.parent_id, literal(0).label("above")).where(tasks.c.id == task_id)
+        line = itself.cte("line", recursive=True)
+        above = select(tasks.c.id, tasks.c.parent_id, line.c.above + 1).where(tasks.c.id == line.c.parent_id)
+        line = line.union_all(above.where(line.c.above + 1 < limit))
+        statement = select(*_TASK).join(line, tasks.c.id == line.c.id).order_by(line.c.above).limit(limit)
+        return await self._tasks(await self._reader.rows(statement))
+
+    async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        children = select(*_TASK).where(tasks.c.parent_id == task_id, tasks.c.namespace == namespace)
+        return await self._tasks(await self._reader.rows(children.order_by(tasks.c.id).limit(limit)))
+
+    async def _round_that_reaches(self, namespace: str, task_id: UUID, before_step: int) -> int:
+        """The round of a finished task whose journal reaches that step.
+
+        Raises:
+            TaskNotFound, TaskNotFinished, StepNotFound.
+        """
+        task = await self._must_get(namespace, task_id)
+        if not task.status.is_final:
+            raise TaskNotFinished(f"the task is {task.status}; only a finished task can be retried")
+        reopenings = await self._reader.rows(reopenings_of(task_id))
+        steps = await self._reader.rows(steps_of(task_id))
+        check_reached(replayed(steps, stages(task.round, reopenings)), before_step, task.status)
+        return task.round
 
     def _listing(self, query: TaskQuery) -> Select[Any]:
         column = tasks.c
@@ -187,76 +199,7 @@ class AddBatch:
 
         inserted, known = await self._backend.autocommit(insert)
         self._nudges.send([Nudge(NudgeKind.event, id, 1) for id in inserted])
-        return [inserted.get(item.new.id) or _replayed(item.new, known) for item in items]
+        return [inserted.get(item.new.id) or what_became(item.new, known) for item in items]
 
     # A task that was written before the answer was lost is found by its id.
     write_unless_written = write
-
-
-def _replayed(new: NewTask, known: Sequence[KnownTask]) -> Inserted | Replayed | OpsCoreError:
-    for task in known:
-        if task.id == new.id:
-            # Ours: written before the answer was lost.
-            return Inserted(task.id, task.status, task.created_at, task.deadline_at)
-        if new.idempotency_key is not None and (task.namespace, task.idempotency_key) == _scope(new):
-            if task.request_hash == new.request_hash:
-                return Replayed(task.id)
-            return IdempotencyKeyReused(f"the key {new.idempotency_key!r} was used for another request; choose another")
-    # Passed over for a row that is gone again.
-    return StoreUnavailable(f"the task {new.id} was neither added nor found; submit it again")
-
-
-def _scope(new: NewTask) -> tuple[str, str | None]:
-    return new.namespace, new.idempotency_key
-
-
-def _as_added(new: NewTask, inserted: Inserted) -> Task:
-    return Task(
-        id=new.id,
-        namespace=new.namespace,
-        kind=new.kind,
-        status=inserted.status,
-        agent=new.agent,
-        agent_digest=new.agent_digest,
-        queue=new.queue,
-        priority=new.priority,
-        input=new.input,
-        labels=new.labels,
-        attempt=0,
-        max_attempts=new.max_attempts,
-        crashes=0,
-        round=1,
-        epoch=0,
-        seq=1,
-        created_at=inserted.created_at,
-        created_by=new.created_by,
-        run_at=new.run_at,
-        timeout_seconds=new.timeout_seconds,
-        deadline_at=inserted.deadline_at,
-        idempotency_key=new.idempotency_key,
-        concurrency_key=new.concurrency_key,
-        fairness_key=new.fairness_key,
-        session_id=new.session_id,
-        traceparent=new.traceparent,
-    )
-
-
-def _submitted(new: NewTask) -> str:
-    facts: JsonObject = {"agent": new.agent, "queue": new.queue, "priority": new.priority, "labels": new.labels}
-    if new.run_at is not None:
-        facts["run_at"] = settle.rfc3339(new.run_at)
-    return dump_json(facts)
-
-
-def _refuse_unstorable_names(new: NewTask) -> None:
-    refuse_unstorable(
-        namespace=new.namespace,
-        agent=new.agent,
-        queue=new.queue,
-        idempotency_key=new.idempotency_key,
-        concurrency_key=new.concurrency_key,
-        fairness_key=new.fairness_key,
-        traceparent=new.traceparent,
-        created_by=new.created_by,
-        labels=None if all("\x00" not in part for pair in new.labels.items() for part in pair) else "\x00",
-    )

@@ -144,6 +144,7 @@ class HeldTask:
     started_at: datetime | None
     finished_at: datetime | None
     deadline_at: datetime | None
+    queue_deadline_at: datetime | None
     cancel_requested_at: datetime | None
     waiting_for: str | None
     result: str | None
@@ -236,6 +237,9 @@ class Transaction(Protocol):
 
     async def lock(self, ids: Sequence[UUID]) -> Held: ...
 
+    async def lock_free(self, ids: Sequence[UUID]) -> Held:
+        """Those of them that nobody else has locked."""
+
     async def lock_due(self, limit: int) -> Held:
         """Scheduled and waiting tasks whose time has come and that nobody else has locked."""
 
@@ -243,7 +247,8 @@ class Transaction(Protocol):
         """Running tasks whose lease is over and that nobody else has locked."""
 
     async def lock_overdue(self, limit: int) -> Held:
-        """Scheduled, queued and waiting tasks past their deadline that nobody else has locked."""
+        """Scheduled, queued and waiting tasks past their deadline, and queued ones that were never claimed past the
+        deadline for that, that nobody else has locked."""
 
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
         """Write what has become of held tasks, with their events."""
@@ -255,6 +260,9 @@ class Transaction(Protocol):
         """The same in the namespace of a task; nothing when there is no such task."""
 
     async def forget_silent_workers(self, silent_seconds: float) -> int: ...
+
+    async def put_versions(self, agents: Sequence[AgentPut]) -> None:
+        """Keep the versions, and leave what is current as it is."""
 
     async def put_agents(self, agents: Sequence[AgentPut]) -> None:
         """Keep the versions, and make them current; one that is current already keeps its time."""

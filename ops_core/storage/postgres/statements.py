@@ -197,6 +197,7 @@ def _locking(condition: str) -> str:
 
 
 _LOCK = _locking("id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE")
+_LOCK_FREE = _locking("id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE SKIP LOCKED")
 _LOCK_SCHEDULED = _locking("status = 'scheduled' AND run_at <= now() ORDER BY run_at LIMIT %s FOR UPDATE SKIP LOCKED")
 _LOCK_TO_WAKE = _locking("status = 'waiting' AND wake_at <= now() ORDER BY wake_at LIMIT %s FOR UPDATE SKIP LOCKED")
 _LOCK_EXPIRED = _locking("status = 'running' AND lease_expires_at < now() ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED")
@@ -204,13 +205,17 @@ _LOCK_OVERDUE = _locking(
     "deadline_at IS NOT NULL AND status IN ('scheduled', 'queued', 'waiting') AND deadline_at <= now() "
     "ORDER BY deadline_at LIMIT %s FOR UPDATE SKIP LOCKED"
 )
+_LOCK_NEVER_CLAIMED = _locking(
+    "queue_deadline_at IS NOT NULL AND status = 'queued' AND attempt = 0 AND queue_deadline_at <= now() "
+    "ORDER BY queue_deadline_at LIMIT %s FOR UPDATE SKIP LOCKED"
+)
 
 _STATE_TYPES = {
     **dict.fromkeys(("attempt", "crashes", "round", "epoch", "seq", "pending_children"), "int"),
     **dict.fromkeys(("resuming", "blocked", "holds_key"), "bool"),
     **dict.fromkeys(
         (
-            *("run_at", "wake_at", "rung_at", "started_at", "finished_at", "deadline_at"),
+            *("run_at", "wake_at", "rung_at", "started_at", "finished_at", "deadline_at", "queue_deadline_at"),
             *("cancel_requested_at", "lease_expires_at"),
         ),
         "timestamptz",
@@ -333,6 +338,9 @@ class PostgresTransaction:
     async def lock(self, ids: Sequence[UUID]) -> Held:
         return _held(await self._rows(_LOCK, (array_literal(ids),)))
 
+    async def lock_free(self, ids: Sequence[UUID]) -> Held:
+        return _held(await self._rows(_LOCK_FREE, (array_literal(ids),)))
+
     async def lock_due(self, limit: int) -> Held:
         return _held([*await self._rows(_LOCK_SCHEDULED, (limit,)), *await self._rows(_LOCK_TO_WAKE, (limit,))])
 
@@ -340,7 +348,8 @@ class PostgresTransaction:
         return _held(await self._rows(_LOCK_EXPIRED, (limit,)))
 
     async def lock_overdue(self, limit: int) -> Held:
-        return _held(await self._rows(_LOCK_OVERDUE, (limit,)))
+        rows = [*await self._rows(_LOCK_OVERDUE, (limit,)), *await self._rows(_LOCK_NEVER_CLAIMED, (limit,))]
+        return _held({row["id"]: row for row in rows}.values())
 
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
         events = [
@@ -369,9 +378,13 @@ class PostgresTransaction:
     async def forget_silent_workers(self, silent_seconds: float) -> int:
         return (await self._connection.execute(_FORGET_SILENT_WORKERS, (silent_seconds,))).rowcount
 
-    async def put_agents(self, agents: Sequence[AgentPut]) -> None:
+    async def put_versions(self, agents: Sequence[AgentPut]) -> None:
         for agent in agents:
             await self._connection.execute(_PUT_VERSION, (agent.digest, agent.namespace, agent.definition))
+
+    async def put_agents(self, agents: Sequence[AgentPut]) -> None:
+        await self.put_versions(agents)
+        for agent in agents:
             await self._connection.execute(_PUT_AGENT, (agent.namespace, agent.name, agent.digest))
 
     async def find_ending(self, task_id: UUID, epoch: int) -> tuple[EventType, int] | None:

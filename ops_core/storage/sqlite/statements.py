@@ -97,6 +97,10 @@ _LOCK_OVERDUE = f"""
 {_HELD} WHERE deadline_at IS NOT NULL AND status IN ('scheduled', 'queued', 'waiting') AND deadline_at <= ?
 ORDER BY deadline_at LIMIT ?
 """
+_LOCK_NEVER_CLAIMED = f"""
+{_HELD} WHERE queue_deadline_at IS NOT NULL AND status = 'queued' AND attempt = 0 AND queue_deadline_at <= ?
+ORDER BY queue_deadline_at LIMIT ?
+"""
 
 _APPLY_IF_UNCHANGED = f"""
 UPDATE tasks SET {", ".join(f"{name} = ?" for name in HELD_STATE)} WHERE id = ? AND epoch = ? AND status = ?
@@ -195,6 +199,9 @@ class SqliteTransaction:
         rows = (self._connection.execute(_LOCK, (id.hex,)).fetchone() for id in sorted(ids))
         return self._held(row for row in rows if row is not None)
 
+    async def lock_free(self, ids: Sequence[UUID]) -> Held:
+        return await self.lock(ids)
+
     async def lock_due(self, limit: int) -> Held:
         due = self._connection.execute(_LOCK_SCHEDULED, (_plain(self._now), limit)).fetchall()
         wake = self._connection.execute(_LOCK_TO_WAKE, (_plain(self._now), limit)).fetchall()
@@ -204,7 +211,12 @@ class SqliteTransaction:
         return self._held(self._connection.execute(_LOCK_EXPIRED, (_plain(self._now), limit)))
 
     async def lock_overdue(self, limit: int) -> Held:
-        return self._held(self._connection.execute(_LOCK_OVERDUE, (_plain(self._now), limit)))
+        now = _plain(self._now)
+        rows = [
+            *self._connection.execute(_LOCK_OVERDUE, (now, limit)),
+            *self._connection.execute(_LOCK_NEVER_CLAIMED, (now, limit)),
+        ]
+        return self._held({row["id"]: row for row in rows}.values())
 
     async def apply_if_unchanged(self, changes: Sequence[Change]) -> None:
         written = self._connection.executemany(
@@ -243,9 +255,13 @@ class SqliteTransaction:
         heard_since = _plain(self._now - timedelta(seconds=silent_seconds))
         return self._connection.execute("DELETE FROM workers WHERE seen_at < ?", (heard_since,)).rowcount
 
-    async def put_agents(self, agents: Sequence[AgentPut]) -> None:
+    async def put_versions(self, agents: Sequence[AgentPut]) -> None:
         at = _plain(self._now)
         self._connection.executemany(_PUT_VERSION, [(a.digest, a.namespace, a.definition, at) for a in agents])
+
+    async def put_agents(self, agents: Sequence[AgentPut]) -> None:
+        await self.put_versions(agents)
+        at = _plain(self._now)
         self._connection.executemany(_PUT_AGENT, [(a.namespace, a.name, a.digest, at) for a in agents])
 
     async def find_ending(self, task_id: UUID, epoch: int) -> tuple[EventType, int] | None:

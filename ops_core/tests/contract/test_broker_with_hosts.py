@@ -271,7 +271,10 @@ class Backlogs:
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
         return []
 
-    async def fail_overdue(self, *, limit: int) -> int:
+    async def fail_overdue(self, *, limit: int) -> tuple[int, Sequence[Ring]]:
+        return 0, ()
+
+    async def forget_left_text(self, *, limit: int) -> int:
         return 0
 
     async def forget_silent_workers(self, *, silent_seconds: float) -> int:

@@ -56,6 +56,19 @@ async def test_what_is_inserted_is_read_back_the_same(backend: Backend) -> None:
     await backend.transact(work)
 
 
+async def test_a_value_among_several_goes_in_as_its_column_says(backend: Backend) -> None:
+    id, now = uuid4(), datetime.now(UTC)
+    values = {"id": id, "namespace": "default", "task_id": id, "name": "x", "sent_by": "ada", "sent_at": now}
+
+    async def work(tx: Transaction) -> None:
+        await tx.run(insert(signals).values(**values))
+        for column, value in ((signals.c.task_id, id), (signals.c.sent_at, now), (signals.c.name, "x")):
+            assert await tx.run(select(signals.c.id).where(column.in_([value, value]))) == [{"id": id}]
+            assert await tx.run(select(signals.c.id).where(column.in_([]))) == []
+
+    await backend.transact(work)
+
+
 @pytest.mark.parametrize("payload", [None, "text", 17, [], {"deep": {"er": 1e22}}])
 async def test_any_json_value_comes_back_as_it_went_in(backend: Backend, payload: object) -> None:
     id, now = uuid4(), datetime.now(UTC)

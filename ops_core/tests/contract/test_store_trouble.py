@@ -300,9 +300,9 @@ def lost_single_answers(store: Store, count: int) -> Iterator[None]:
 async def test_a_cancel_whose_answer_was_lost_is_told_as_it_was_written(store: Store, times: int) -> None:
     queued, running = (await store.add_task(new_task())).task, await submit_and_claim(store, queue="other")
     with lost_single_answers(store, times):
-        assert (await store.cancel_task("default", queued.id, by="me")).status is TaskStatus.canceled
+        assert (await store.cancel_task("default", queued.id, by="me"))[0].status is TaskStatus.canceled
     with lost_single_answers(store, times):
-        assert (await store.cancel_task("default", running.id, by="me")).cancel_requested_at is not None
+        assert (await store.cancel_task("default", running.id, by="me"))[0].cancel_requested_at is not None
     assert await event_types(store, queued.id) == ["task.submitted", "task.canceled"]
     assert await event_types(store, running.id) == ["task.submitted", "task.started", "task.cancel_requested"]
 
@@ -311,7 +311,7 @@ async def test_a_retry_whose_answer_was_lost_opens_one_round_and_is_rung(store: 
     task = await submit_and_claim(store)
     await store.finish(lease(task), Completed(result=1, usage=USAGE))
     with lost_single_answers(store, 1):
-        again, ring = await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
+        again, (ring,) = await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
     assert (again.round, again.status, ring.task_id) == (2, TaskStatus.queued, task.id)
     assert (await event_types(store, task.id))[3:] == ["task.reopened"]
 
@@ -328,7 +328,7 @@ async def test_after_a_restart_of_the_database_the_first_write_of_each_kind_succ
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
     assert (await store.get_task("default", task.id)) is not None
-    assert (await store.cancel_task("default", waiting.id, by="me")).status is TaskStatus.canceled
+    assert (await store.cancel_task("default", waiting.id, by="me"))[0].status is TaskStatus.canceled
     assert await store.append(lease(task), step("1/llm")) == 3
     assert (await store.finish(lease(task), HandedOver(usage=USAGE))).status is TaskStatus.queued
     assert [again.id for again in await claim(store)] == [task.id]

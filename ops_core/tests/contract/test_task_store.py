@@ -117,7 +117,7 @@ async def test_events_are_read_from_where_the_reader_stands(store: Store) -> Non
 
 async def test_a_queued_task_is_canceled_at_once(store: Store) -> None:
     task = (await store.add_task(new_task())).task
-    canceled = await store.cancel_task("default", task.id, by="me")
+    canceled, _ = await store.cancel_task("default", task.id, by="me")
     assert canceled.status is TaskStatus.canceled
     assert canceled.finished_at is not None
     assert await event_types(store, task.id) == ["task.submitted", "task.canceled"]
@@ -128,11 +128,11 @@ async def test_a_queued_task_is_canceled_at_once(store: Store) -> None:
 
 async def test_a_running_task_is_asked_to_cancel_once(store: Store, nudges: NudgesSeen) -> None:
     task = await submit_and_claim(store)
-    asked = await store.cancel_task("default", task.id, by="me")
+    asked, _ = await store.cancel_task("default", task.id, by="me")
     assert asked.status is TaskStatus.running
     assert asked.cancel_requested_at is not None
     assert Nudge(NudgeKind.cancel, task.id) in nudges.sent
-    assert await store.cancel_task("default", task.id, by="me") == asked
+    assert (await store.cancel_task("default", task.id, by="me"))[0] == asked
     assert (await event_types(store, task.id)).count("task.cancel_requested") == 1
 
 
@@ -152,7 +152,7 @@ async def test_a_live_task_cannot_be_retried(store: Store) -> None:
 async def test_a_retried_task_begins_its_next_round_afresh(store: Store) -> None:
     task = await submit_and_claim(store, timeout_seconds=60)
     await store.finish(lease(task), Failed(error=TaskError("boom", "it broke"), usage=USAGE))
-    again, ring = await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
+    again, (ring,) = await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
     assert (again.status, again.round, again.attempt, again.crashes) == (TaskStatus.queued, 2, 0, 0)
     assert (again.error, again.finished_at, again.started_at, again.usage) == (None, None, None, TaskUsage())
     assert again.deadline_at is not None

@@ -32,9 +32,13 @@ class FakeHousekeepingStore:
         expired, self.expired = self.expired, []
         return expired
 
-    async def fail_overdue(self, *, limit: int) -> int:
+    async def fail_overdue(self, *, limit: int) -> tuple[int, Sequence[Ring]]:
         self._ask()
-        return self.overdue
+        return self.overdue, ()
+
+    async def forget_left_text(self, *, limit: int) -> int:
+        self._ask()
+        return 0
 
     async def forget_silent_workers(self, *, silent_seconds: float) -> int:
         self._ask()
