@@ -16,6 +16,7 @@ depends_on = None
 
 _TIME = sa.DateTime(timezone=True).with_variant(sa.Text(), "sqlite")
 _JSON = sa.Text().with_variant(postgresql.JSON(), "postgresql")
+_JSONB = sa.Text().with_variant(postgresql.JSONB(), "postgresql")
 
 _BY_KEY = (sa.text("priority DESC"), "rank", "id")
 _CLAIMABLE = ["queue", "blocked", *_BY_KEY]
@@ -102,6 +103,7 @@ def _create_approvals() -> None:
         sa.Column("step_key", sa.Text(), nullable=False),
         sa.Column("agent", sa.Text(), nullable=False),
         sa.Column("request", _JSON, nullable=False),
+        sa.Column("deciders", _JSONB, nullable=False),
         sa.Column("status", sa.Text(), nullable=False),
         sa.Column("created_at", _TIME, nullable=False),
         sa.Column("expires_at", _TIME, nullable=True),
@@ -116,7 +118,7 @@ def _create_approvals() -> None:
     newest = ["namespace", sa.text("created_at DESC"), sa.text("id DESC")]
     op.create_index("ix_approvals_newest", "approvals", newest)
     op.create_index(
-        "ix_approvals_pending", "approvals", ["namespace", "created_at", "id"], **_where("status = 'pending'")
+        "ix_approvals_pending", "approvals", ["namespace", "expires_at", "id"], **_where("status = 'pending'")
     )
     op.create_table(
         "approval_votes",

@@ -343,7 +343,7 @@ class ApprovalRow(_Stored, table=True):
         Index(
             "ix_approvals_pending",
             "namespace",
-            "created_at",
+            "expires_at",
             "id",
             postgresql_where=text("status = 'pending'"),
             sqlite_where=text("status = 'pending'"),
@@ -357,6 +357,8 @@ class ApprovalRow(_Stored, table=True):
     step_key: str = Field(sa_type=Text)
     agent: str = Field(sa_type=Text)
     request: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
+    #: The groups that may decide now; none for everybody. In the request it could not be searched: that may hold NUL.
+    deciders: list[str] = Field(sa_type=SearchableJson, nullable=False)
     status: str = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=UtcTime)
     expires_at: datetime | None = Field(sa_type=UtcTime)
