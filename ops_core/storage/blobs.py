@@ -48,17 +48,58 @@ class Blobs:
         return [long[r["namespace"], r[name]] if r[name] else r[column] for r in records]
 
     async def _stored(self, value: JsonValue, put: Callable[[Transaction, str, bytes], Awaitable[None]]) -> StoredJson:
-        text = dump_json(value)
-        if len(text) <= INLINE_BYTES // 4:
-            return StoredJson(text=text)
-        data = text.encode()
-        if len(data) <= INLINE_BYTES:
-            return StoredJson(text=text)
-        digest = hashlib.sha256(data).hexdigest()
-        await self._single.run_repeatable(lambda tx: put(tx, digest, data))
-        return StoredJson(blob=digest)
+        stored, data = _split(value)
+        if (digest := stored.blob) is not None:
+            await self._single.run_repeatable(lambda tx: put(tx, digest, data))
+        return stored
 
     async def _load(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], JsonValue]:
         key = tuple_(blobs.c.namespace, blobs.c.digest)
         rows = await self._reader.rows(select(blobs).where(key.in_(sorted(wanted))))
         return {(row["namespace"], row["digest"]): load_json(bytes(row["data"]).decode()) for row in rows}
+
+
+async def stored_in(tx: Transaction, namespace: str, value: JsonValue) -> StoredJson:
+    """As `Blobs.stored`, within the transaction that writes the row.
+
+    Raises:
+        InvalidInput: the value is no JSON.
+    """
+    stored, data = _split(value)
+    if stored.blob is not None:
+        await tx.put_blob(namespace, stored.blob, data)
+    return stored
+
+
+def _split(value: JsonValue) -> tuple[StoredJson, bytes]:
+    """The form of the row, and what is to be put apart when that names a blob."""
+    text = dump_json(value)
+    if len(text) <= INLINE_BYTES // 4:
+        return StoredJson(text=text), b""
+    data = text.encode()
+    if len(data) <= INLINE_BYTES:
+        return StoredJson(text=text), b""
+    return StoredJson(blob=hashlib.sha256(data).hexdigest()), data
+
+
+async def stored_with(tx: Transaction, namespace: str, value: JsonValue) -> StoredJson:
+    """The value in the form of a row that the same transaction writes.
+
+    Raises:
+        InvalidInput: the value is no JSON.
+    """
+    stored, data = _formed(value)
+    if stored.blob is not None:
+        await tx.put_blob(namespace, stored.blob, data)
+    return stored
+
+
+def _formed(value: JsonValue) -> tuple[StoredJson, bytes]:
+    """The form, and what belongs into the blob that it names."""
+    text = dump_json(value)
+    if len(text) <= INLINE_BYTES // 4:
+        return StoredJson(text=text), b""
+    data = text.encode()
+    if len(data) <= INLINE_BYTES:
+        return StoredJson(text=text), b""
+    return StoredJson(blob=hashlib.sha256(data).hexdigest()), data
