@@ -13,6 +13,8 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -30,6 +32,8 @@ from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
 from ops_core.rpc.server import make_server as make_rpc_server
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.catalog import load_catalog
+from ops_core.runner.children import Children
+from ops_core.runner.live_text import LiveTextHooks
 from ops_core.runner.mcp_config import load_mcp_servers
 from ops_core.runner.probe import check_model
 from ops_core.runner.run_task import TaskRunner
@@ -38,6 +42,7 @@ from ops_core.services.agents import AgentService
 from ops_core.services.housekeeper import Housekeeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.relay import Relay
+from ops_core.services.submission_check import SubmissionCheck
 from ops_core.services.tasks import TaskService
 from ops_core.settings import Settings
 from ops_core.storage.leases import open_lease_store
@@ -225,7 +230,14 @@ async def _worker(core: Core, slots: Slots) -> AsyncIterator[None]:
         mcp_servers=load_mcp_servers(find_mcp_config(settings), os.environ),
         mock_delay_ms=settings.load_test_mock_agent_delay_ms,
     )
-    runner = TaskRunner(runs=core.store, agents=core.store, builder=builder, announce=core.relay.announce)
+    runner = TaskRunner(
+        runs=core.store,
+        agents=core.store,
+        builder=builder,
+        children=_children(core),
+        announce=core.relay.announce,
+        live=partial(LiveTextHooks, nudges=core.nudges, texts=core.store),
+    )
     host = AgentHost(
         run_store=core.store,
         lease_store_factory=lambda: open_lease_store(settings.database_url),
@@ -284,9 +296,24 @@ def _task_service(core: Core) -> TaskService:
         relay=core.relay,
         nudges=core.nudges,
         limits=_limits(core.settings),
-        # Under a load test no model is asked, so none needs a key.
-        model_check=check_model if core.settings.load_test_mock_agent_delay_ms is None else lambda _: None,
+        model_check=_model_check(core.settings),
     )
+
+
+def _children(core: Core) -> Children:
+    check = SubmissionCheck(
+        tasks=core.store,
+        agents=core.store,
+        limits=_limits(core.settings),
+        model_check=_model_check(core.settings),
+        clock=lambda: datetime.now(UTC),
+    )
+    return Children(tasks=core.store, agents=core.store, check=check, max_depth=core.settings.max_depth)
+
+
+def _model_check(settings: Settings) -> Callable[[AgentDefinition], str | None]:
+    """Under a load test no model is asked, so none needs a key."""
+    return check_model if settings.load_test_mock_agent_delay_ms is None else lambda _: None
 
 
 def _limits(settings: Settings) -> TaskLimits:

@@ -148,6 +148,7 @@ class Settings(_Layered):
     load_test_mock_agent_delay_ms: int | None = Field(
         default=None, ge=0, description="For load tests only: every agent waits this long instead of asking a model."
     )
+    max_depth: int = Field(default=8, ge=1, le=100, description="How deep agents may call each other.")
 
     # workers
     queues: Annotated[tuple[str, ...], NoDecode] = Field(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from agentkit import Agent
 from agentkit.errors import ConfigurationError
+from agentkit.hooks import RunHooks
 from agentkit.journal import Journal
 from agentkit.limits import Limits
 from agentkit.llm.base import BaseLlmClient
@@ -22,7 +23,10 @@ from agentkit.tools.allowed import AllowedTools
 from agentkit.tools.base import BaseToolManager
 from agentkit.tools.combined import CombinedTools
 from agentkit.tools.registry import ToolRegistry
+from ops_core.domain.agent import Agent as CallableAgent
 from ops_core.domain.agent import AgentDefinition, ModelChoice
+from ops_core.runner.agent_tools import AgentTools
+from ops_core.runner.approval_policy import ApprovalPolicy
 from ops_core.runner.mock_llm import MockLlm
 
 
@@ -39,16 +43,28 @@ class AgentBuilder:
         self._models: dict[ModelChoice, BaseLlmClient] = {}
         self._making = asyncio.Lock()
 
-    async def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
-        """Raises:
-        ConfigurationError: a model, key, planner or MCP server that the definition names is not to be had here.
+    async def build(
+        self,
+        definition: AgentDefinition,
+        *,
+        digest: str,
+        journal: Journal,
+        hooks: RunHooks | None = None,
+        agents: Sequence[CallableAgent] = (),
+    ) -> Agent:
+        """The agent, with a tool for each of these others.
+
+        Raises:
+            ConfigurationError: a model, key, planner or MCP server that the definition names is not to be had here.
         """
         return Agent(
             planner=await self._planner(definition),
             memory=_memory(definition),
-            tools=self._toolset(definition),
+            tools=self._toolset(definition, agents),
+            security=ApprovalPolicy(definition.approvals),
             limits=_limits(definition),
             journal=journal,
+            hooks=hooks,
             instructions=definition.instructions,
             output_schema=definition.output_schema,
             definition=digest,
@@ -83,7 +99,7 @@ class AgentBuilder:
             choice.provider, choice.name, base_url=choice.base_url, max_output_tokens=choice.max_output_tokens
         )
 
-    def _toolset(self, definition: AgentDefinition) -> BaseToolManager:
+    def _toolset(self, definition: AgentDefinition, agents: Sequence[CallableAgent]) -> BaseToolManager:
         unknown = sorted(set(definition.mcp_servers) - set(self._mcp_servers))
         if unknown:
             known = ", ".join(sorted(self._mcp_servers)) or "none"
@@ -97,6 +113,8 @@ class AgentBuilder:
             sets.append(McpTools(self._mcp, definition.mcp_servers))
         if MCP_PROXY_TOOL in definition.tools:
             sets.append(mcp_proxy_tool(self._mcp))
+        if agents:
+            sets.append(AgentTools(agents))
         return CombinedTools(*sets)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from agentkit.errors import RunRevoked
-from agentkit.journal import Recalled, StepIntent, StepKind, StepResult
+from agentkit.journal import ADOPTED, Recalled, StepIntent, StepKind, StepResult
+from agentkit.waits import Wait, WaitKind
 from ops_core.domain.event import Event, EventType, NewEvent, StepPhase
 from ops_core.domain.task import JsonObject, TaskUsage
 from ops_core.errors import RunLost, StoreUnavailable
@@ -23,6 +24,9 @@ _PAUSES_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 #: `kind` of the two events of a wait: what is waited for, and the answer.
 _WAIT = "wait"
+
+#: Round of the events that a fork has copied from the task it was made of.
+_ADOPTED_ROUND = 0
 
 _RESULT_TYPES = {StepKind.llm: EventType.llm_completed, StepKind.tool: EventType.tool_completed}
 
@@ -41,8 +45,8 @@ class TaskJournal:
 
     @property
     def usage(self) -> TaskUsage:
-        """What the steps known so far have used, replayed ones included."""
-        steps = list(self._results.values())
+        """What the steps known so far have used: replayed ones too, but not those that a fork took over."""
+        steps = [step for step in self._results.values() if step.fingerprint != ADOPTED]
         calls = [s for s in steps if s.kind is StepKind.llm]
 
         def tokens(kind: str) -> int:
@@ -63,6 +67,31 @@ class TaskJournal:
 
     def answer(self, key: str) -> JsonObject | None:
         return self._answers.get(key)
+
+    @property
+    def child_answers(self) -> Mapping[str, JsonObject]:
+        """By key, the answers about children that a step is going to read: those of recorded steps are left out."""
+        middle = f"/{WaitKind.child}/"
+        return {
+            key: answer
+            for key, answer in self._answers.items()
+            if middle in key and key.rpartition(middle)[0] not in self._results
+        }
+
+    def complete_answer(self, key: str, answer: JsonObject) -> None:
+        """Put what the log leaves out into an answer, for this claim."""
+        self._answers[key] = answer
+
+    async def refuse_child(self, wait: Wait, answer: JsonObject) -> None:
+        """Write that there will be no such child: the step gets its answer at once.
+
+        Raises:
+            RunRevoked: this run may not write any more; nothing was written.
+        """
+        payload = {"kind": _WAIT, "wait": wait.kind.value, "fingerprint": "", "answer": answer, "seconds": 0}
+        event = NewEvent(type=EventType.child_finished, step_key=wait.key, phase=StepPhase.result, payload=payload)
+        await self._append(event)
+        self._answers[wait.key] = answer
 
     def check(self) -> None:
         if reason := self._control.stop_reason:
@@ -109,11 +138,15 @@ class TaskJournal:
         if event.step_key is None or event.phase is None:
             return
         payload = dict(event.payload)
+        adopted = event.round == _ADOPTED_ROUND
         if payload["kind"] == _WAIT:
-            if event.phase is StepPhase.result:
+            # A fork's steps come with their results; its own waits, and its own approval, are asked anew.
+            if event.phase is StepPhase.result and not adopted:
                 self._answers[event.step_key] = payload["answer"]
             return
         kind, fingerprint = StepKind(payload.pop("kind")), str(payload.pop("fingerprint"))
+        if adopted:
+            fingerprint = ADOPTED
         if event.phase is StepPhase.result:
             seconds = float(payload.pop("seconds"))
             self._results[event.step_key] = StepResult(

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
+from agentkit import Agent as RunnableAgent
 from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
 from agentkit.report import Finished, LimitReached, RunReport
-from ops_core.domain.agent import AgentDefinition
+from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.event import Event
-from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.retry import RetryPolicy
 from ops_core.domain.task import Task, TaskError, TaskStatus
 from ops_core.errors import InvalidInput, RunLost
-from ops_core.ports import AgentStore, Ended, Ring, RunControl, RunStopReason, RunStore
+from ops_core.ports import AgentStore, Ended, Lease, Ring, RunControl, RunStopReason, RunStore
+from ops_core.runner.attempts import after_failure, attempt_timed_out, policy_of
 from ops_core.runner.build_agent import AgentBuilder
+from ops_core.runner.children import Children
 from ops_core.runner.journal import TaskJournal, retry_until_lost
+from ops_core.runner.live_text import LiveTextHooks
+from ops_core.runner.run_agent import AgentRun, Ran, Waiting
 from ops_core.telemetry import LogEvent, get_logger
 
 _log = get_logger()
@@ -38,14 +42,19 @@ class TaskRunner:
         runs: RunStore,
         agents: AgentStore,
         builder: AgentBuilder,
+        children: Children,
         announce: Callable[[Sequence[Ring]], None],
+        live: Callable[[Lease], LiveTextHooks] | None = None,
         retry_policy: RetryPolicy | None = None,
         rng: random.Random | None = None,
     ) -> None:
+        """`live` makes what tells the model's text of a task that streams; without it no task does."""
         self._runs = runs
         self._agents = agents
         self._builder = builder
+        self._children = children
         self._announce = announce
+        self._live = live
         self._retry_policy = retry_policy or RetryPolicy()
         # Jitter needs spread, not secrecy.
         self._rng = rng or random.Random()  # noqa: S311
@@ -60,9 +69,14 @@ class TaskRunner:
         """
         events = await self._journaled(task, control)
         journal = TaskJournal(self._runs, control, round=task.round, events=events)
-        outcome = await self._execute(task, control, journal, events)
-        ended = await self._finish(control, outcome)
-        self._announce(ended.rings)
+        live = self._live(control.lease) if task.stream and self._live is not None else None
+        try:
+            outcome = await self._execute(task, control, journal, events, live)
+            ended = await self._finish(task, control, outcome)
+            self._announce(ended.rings)
+        finally:
+            if live is not None:
+                await live.aclose()
         _log.info(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
         return ended.status
 
@@ -74,25 +88,32 @@ class TaskRunner:
             retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
         )
 
-    async def _finish(self, control: RunControl, outcome: Outcome) -> Ended:
+    async def _finish(self, task: Task, control: RunControl, outcome: Outcome) -> Ended:
+        def finish(how: Outcome) -> Coroutine[Any, Any, Ended]:
+            written = retry_until_lost(control, lambda: self._runs.finish(control.lease, how, parent_id=task.parent_id))
+            return _whatever_is_asked(written)
+
         try:
-            return await _whatever_is_asked(
-                retry_until_lost(control, lambda: self._runs.finish(control.lease, outcome))
-            )
+            return await finish(outcome)
         except InvalidInput as error:
             # It would be refused as often as the task is run.
-            told = TaskError("result_unstorable", error.detail[:2000])
-            failed = Failed(error=told, usage=outcome.usage)
-            return await _whatever_is_asked(retry_until_lost(control, lambda: self._runs.finish(control.lease, failed)))
+            return await finish(Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage))
 
-    async def _execute(self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]) -> Outcome:
+    async def _execute(
+        self,
+        task: Task,
+        control: RunControl,
+        journal: TaskJournal,
+        events: Sequence[Event],
+        live: LiveTextHooks | None,
+    ) -> Outcome:
         """How the run ends. Whatever goes wrong is an outcome; only a lost lease is raised."""
-        deadline = asyncio.timeout(_remaining_seconds(task))
+        deadline, attempt = asyncio.timeout(_remaining_seconds(task)), asyncio.timeout(task.attempt_timeout_seconds)
         try:
             # It may have been told to stop while its journal was read.
             journal.check()
-            async with deadline:
-                report = await self._run_agent(task, control, journal, events)
+            async with deadline, attempt:
+                ran = await self._run_agent(task, control, journal, events, live)
         except (asyncio.CancelledError, RunRevoked) as stop:
             return _stopped(stop, control, journal)
         except AgentkitError as error:
@@ -102,16 +123,31 @@ class TaskRunner:
         except Exception as error:  # noqa: BLE001  outermost frame of a run: a fault in one task stays in it
             if isinstance(error, TimeoutError) and deadline.expired():
                 return Failed(error=_timed_out(task), usage=journal.usage)
+            if isinstance(error, TimeoutError) and attempt.expired():
+                return self._after_failure(task, attempt_timed_out(task), journal)
             _log.exception(LogEvent.run_failed)
             return Failed(error=TaskError("internal", f"{type(error).__name__}: {error}"[:2000]), usage=journal.usage)
-        return _reported(report, journal)
+        return _outcome_of(ran, journal)
 
     async def _run_agent(
-        self, task: Task, control: RunControl, journal: TaskJournal, events: Sequence[Event]
-    ) -> RunReport:
+        self,
+        task: Task,
+        control: RunControl,
+        journal: TaskJournal,
+        events: Sequence[Event],
+        live: LiveTextHooks | None,
+    ) -> Ran:
         definition = await retry_until_lost(control, lambda: self._definition(task.agent_digest))
-        agent = await self._builder.build(definition, digest=task.agent_digest, journal=journal)
-        return await agent.run(goal_of(task), run_id=run_id_of(task, events))
+
+        async def build(agents: Sequence[Agent]) -> RunnableAgent:
+            return await self._builder.build(
+                definition, digest=task.agent_digest, journal=journal, hooks=live, agents=agents
+            )
+
+        run = AgentRun(
+            task, journal=journal, control=control, children=self._children, build=build, run_id=run_id_of(task, events)
+        )
+        return await run.drive(definition)
 
     async def _definition(self, digest: str) -> AgentDefinition:
         if digest not in self._definitions:
@@ -128,12 +164,19 @@ class TaskRunner:
         return found
 
     def _failed(self, task: Task, error: AgentkitError, journal: TaskJournal) -> Outcome:
-        told = TaskError(error.code, str(error)[:2000], error.retryable)
-        if not isinstance(error, LlmError) or not error.retryable or task.attempt >= task.max_attempts:
-            return Failed(error=told, usage=journal.usage)
-        asked = error.retry_after_seconds
-        delay = self._retry_policy.delay_seconds(task.attempt, retry_after_seconds=asked, rng=self._rng)
-        return Retry(error=told, delay_seconds=delay, usage=journal.usage)
+        # Only a model's errors can pass: what a tool does wrong is told to the agent, and is no end of a run.
+        asked = error.retry_after_seconds if isinstance(error, LlmError) else None
+        told = TaskError(error.code, str(error)[:2000], isinstance(error, LlmError) and error.retryable)
+        return self._after_failure(task, told, journal, retry_after_seconds=asked)
+
+    def _after_failure(
+        self, task: Task, error: TaskError, journal: TaskJournal, *, retry_after_seconds: float | None = None
+    ) -> Outcome:
+        definition = self._definitions.get(task.agent_digest)
+        policy = policy_of(definition.retry if definition else None, self._retry_policy)
+        return after_failure(
+            task, error, journal.usage, policy=policy, rng=self._rng, retry_after_seconds=retry_after_seconds
+        )
 
 
 async def _whatever_is_asked(work: Coroutine[Any, Any, T]) -> T:
@@ -149,22 +192,14 @@ async def _whatever_is_asked(work: Coroutine[Any, Any, T]) -> T:
         return await doing
 
 
-def goal_of(task: Task) -> str:
-    """The goal as the agent reads it: the text of `goal`, and whatever else the input holds as JSON below it."""
-    rest = dict(task.input)
-    goal = rest.pop("goal", None)
-    if not isinstance(goal, str):
-        return json.dumps(task.input, ensure_ascii=False, indent=2)
-    return f"{goal}\n\nInput:\n{json.dumps(rest, ensure_ascii=False, indent=2)}" if rest else goal
-
-
 def run_id_of(task: Task, events: Sequence[Event]) -> str:
     """What idempotency keys are made of: the task, and the round its journal began in.
 
     A retry that goes on from the journal keeps it, so that a step that is tried again is the same step to the outside;
-    a retry from scratch means to do everything anew.
+    a retry from scratch means to do everything anew. What a fork has taken over is of round 0, and is another's.
     """
-    first = min((event.round for event in events if event.step_key is not None), default=task.round)
+    rounds = [event.round for event in events if event.step_key is not None and event.round > 0]
+    first = min(rounds, default=task.round)
     return f"{task.id}/{first}"
 
 
@@ -201,6 +236,16 @@ def _take_back_cancellation(stop: BaseException) -> None:
     current = asyncio.current_task()
     if isinstance(stop, asyncio.CancelledError) and current is not None:
         current.uncancel()
+
+
+def _outcome_of(ran: Ran, journal: TaskJournal) -> Outcome:
+    match ran:
+        case Waiting(waits):
+            return Suspended(waits=waits, usage=journal.usage)
+        case TaskError():
+            return Failed(error=ran, usage=journal.usage)
+        case RunReport():
+            return _reported(ran, journal)
 
 
 def _reported(report: RunReport, journal: TaskJournal) -> Outcome:

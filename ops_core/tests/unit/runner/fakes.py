@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 from ops_core.domain.agent import Agent, AgentDefinition
-from ops_core.domain.event import Event, NewEvent
+from ops_core.domain.event import Event, EventType, NewEvent, StepPhase
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
-from ops_core.domain.task import Task, TaskKind, TaskStatus
+from ops_core.domain.task import JsonObject, Task, TaskKind, TaskStatus
 from ops_core.errors import RunLost, StoreUnavailable
 from ops_core.ports import Ended, Lease, Ring, RunStopReason
+from ops_core.runner.children import Children
+from ops_core.services.limits import TaskLimits
+from ops_core.services.submission_check import SubmissionCheck
 
 ENDS: dict[type, TaskStatus] = {
     Completed: TaskStatus.completed,
@@ -29,6 +33,7 @@ class FakeRuns:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.outcomes: list[Outcome] = []
+        self.parents: list[UUID | None] = []
         self.round = 1
         self.epoch = 1
         self.away = 0
@@ -59,11 +64,28 @@ class FakeRuns:
         )
         return len(self.events)
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
         self._answer(lease)
         self.outcomes.append(outcome)
+        self.parents.append(parent_id)
         status = ENDS[type(outcome)]
         return Ended(status, [Ring("default")] if status is TaskStatus.queued else [])
+
+    def resolve(self, key: str, wait: str, answer: JsonObject) -> None:
+        """What a store writes when somebody answers a wait."""
+        payload = {"kind": "wait", "wait": wait, "fingerprint": "", "answer": answer, "seconds": 0}
+        self.events.append(
+            Event(
+                task_id=uuid4(),
+                seq=len(self.events) + 1,
+                round=self.round,
+                type=EventType.task_resumed,
+                payload=payload,
+                at=datetime.now(UTC),
+                step_key=key,
+                phase=StepPhase.result,
+            )
+        )
 
     def _answer(self, lease: Lease | None = None) -> None:
         if self.away > 0:
@@ -82,14 +104,58 @@ class FakeAgents:
     async def put_agents(self, namespace: str, definitions: Sequence[AgentDefinition]) -> None:
         self._by_digest |= {d.digest: d for d in definitions}
 
-    async def get_agent(self, namespace: str, name: str) -> None:
-        return None
+    async def put_version(self, namespace: str, definition: AgentDefinition) -> None:
+        self._by_digest[definition.digest] = definition
+
+    async def get_agent(self, namespace: str, name: str) -> Agent | None:
+        found = [d for d in self._by_digest.values() if d.name == name]
+        return registered(found[-1], namespace) if found else None
 
     async def list_agents(self, namespace: str) -> Sequence[Agent]:
         return []
 
     async def get_definition(self, digest: str) -> AgentDefinition | None:
         return self._by_digest.get(digest)
+
+
+class FakeTasks:
+    """Rows of tasks that a runner reads: its own and those above and below it."""
+
+    def __init__(self, *tasks: Task) -> None:
+        self.rows = {task.id: task for task in tasks}
+        self.reads = 0
+
+    async def get_task(self, namespace: str, task_id: UUID) -> Task | None:
+        self.reads += 1
+        return self.rows.get(task_id)
+
+    async def list_ancestors(self, task_id: UUID, *, limit: int) -> Sequence[Task]:
+        found: list[Task] = []
+        next_id: UUID | None = task_id
+        while next_id is not None and len(found) < limit:
+            found.append(self.rows[next_id])
+            next_id = found[-1].parent_id
+        return found
+
+
+def children_of(agents: FakeAgents, tasks: FakeTasks | None = None, *, max_depth: int = 8) -> Children:
+    """What makes child tasks, over these rows."""
+    rows: Any = tasks or FakeTasks()
+    store: Any = agents
+    check = SubmissionCheck(
+        tasks=rows, agents=store, limits=TaskLimits(), model_check=lambda _: None, clock=lambda: datetime.now(UTC)
+    )
+    return Children(tasks=rows, agents=store, check=check, max_depth=max_depth)
+
+
+def registered(definition: AgentDefinition, namespace: str = "default") -> Agent:
+    return Agent(
+        namespace=namespace,
+        name=definition.name,
+        digest=definition.digest,
+        definition=definition,
+        registered_at=datetime.now(UTC),
+    )
 
 
 class FakeControl:

@@ -3,78 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from agentkit import Agent
 from agentkit.errors import AgentkitError, BadCredentials, LlmError, LlmUnavailable, OutcomeUnknown, RateLimited
-from agentkit.journal import Journal
 from agentkit.limits import Limits
-from agentkit.llm.base import BaseLlmClient
-from agentkit.planners.react import ReActPlanner
 from agentkit.testing import ScriptedLlm
 from agentkit.tools.base import OnUnknown
-from agentkit.tools.registry import ToolRegistry
-from agentkit.transcript import ToolCall
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.event import EventType, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
-from ops_core.domain.task import Task, TaskStatus
+from ops_core.domain.task import TaskStatus
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import Ended, Lease, Ring, RunStopReason
-from ops_core.runner.run_task import TaskRunner, goal_of
-from ops_core.tests.unit.runner.fakes import FakeAgents, FakeControl, FakeRuns, claimed_task
-
-DEFINITION = AgentDefinition(name="tester")
-
-
-class Bench:
-    """A runner around one agent whose model is scripted and whose tools count."""
-
-    def __init__(
-        self, llm: BaseLlmClient, *, on_unknown: OnUnknown = OnUnknown.ask, limits: Limits | None = None
-    ) -> None:
-        self.llm = llm
-        self.effects: list[str] = []
-        self.runs = FakeRuns()
-        self.rings: list[Ring] = []
-        self.tools = ToolRegistry()
-        self.limits = limits
-        self.before_tool: asyncio.Event | None = None
-
-        async def charge(amount: int) -> str:
-            """Charge an amount."""
-            if self.before_tool is not None:
-                await self.before_tool.wait()
-            self.effects.append(f"charge {amount}")
-            return "charged"
-
-        self.tools.add(charge, on_unknown=on_unknown)
-        self.runner = TaskRunner(
-            runs=self.runs,
-            agents=FakeAgents(DEFINITION),
-            builder=self,  # type: ignore[arg-type]  # only `build` is called
-            announce=self._announce,
-            rng=random.Random(7),
-        )
-
-    async def build(self, definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
-        return Agent(
-            planner=ReActPlanner(self.llm), tools=self.tools, journal=journal, definition=digest, limits=self.limits
-        )
-
-    def _announce(self, rings: Sequence[Ring]) -> None:
-        self.rings.extend(rings)
-
-    def control(self, task: Task) -> FakeControl:
-        return FakeControl(Lease(task.id, task.epoch))
+from ops_core.runner.run_agent import goal_of
+from ops_core.runner.run_task import TaskRunner
+from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
+from ops_core.tests.unit.runner.fakes import FakeAgents, FakeControl, FakeRuns, children_of, claimed_task
 
 
 @contextmanager
@@ -96,15 +47,6 @@ def interrupted(runs: FakeRuns, method: str) -> Iterator[Callable[..., Awaitable
 
     setattr(runs, method, slow)
     yield interrupt
-
-
-def again(task: Task) -> Task:
-    """The task as the next claim returns it."""
-    return replace(task, seq=task.seq + 10)
-
-
-def charges(amount: int = 5) -> list[ToolCall]:
-    return [ToolCall("c1", "charge", {"amount": amount})]
 
 
 async def test_a_run_that_answers_completes_with_its_answer_and_usage() -> None:
@@ -188,8 +130,8 @@ async def test_a_limit_fails_the_task_and_says_which() -> None:
     assert outcome.error.code == "limit_steps"
 
 
-async def test_an_effect_of_unknown_outcome_waits_for_a_persons_word() -> None:
-    bench = Bench(ScriptedLlm([charges(), "done"]))
+async def test_an_effect_of_unknown_outcome_that_must_not_repeat_fails_the_task() -> None:
+    bench = Bench(ScriptedLlm([charges(), "done"]), on_unknown=OnUnknown.fail)
     task = claimed_task(DEFINITION)
     await bench.runner.run(task, bench.control(task))
     del bench.runs.events[2:]  # it died between the intent and the result
@@ -198,12 +140,6 @@ async def test_an_effect_of_unknown_outcome_waits_for_a_persons_word() -> None:
     assert isinstance(outcome, Failed)
     assert outcome.error.code == OutcomeUnknown.code
     assert bench.effects == ["charge 5"]
-
-    bench.runs.round = 2  # a person retries: that is the word
-    bench.llm = ScriptedLlm(["done"])
-    retried = claimed_task(DEFINITION, id=task.id, round=2, seq=9)
-    assert await bench.runner.run(retried, bench.control(retried)) is TaskStatus.completed
-    assert bench.effects == ["charge 5", "charge 5"]
 
 
 async def test_writes_wait_for_the_database_to_come_back() -> None:
@@ -368,7 +304,7 @@ async def test_a_run_stopped_while_it_writes_its_end_has_ended_and_rings() -> No
 async def test_a_time_out_that_is_not_the_tasks_own_is_a_fault_of_the_agent() -> None:
     bench = Bench(ScriptedLlm([]))
 
-    async def build(definition: AgentDefinition, *, digest: str, journal: Journal) -> Agent:
+    async def build(definition: AgentDefinition, **named: object) -> Agent:
         raise TimeoutError("no SDK in time")
 
     bench.build = build  # type: ignore[method-assign]
@@ -384,10 +320,10 @@ async def test_a_result_that_cannot_be_stored_fails_the_task() -> None:
     task = claimed_task(DEFINITION)
     finish = bench.runs.finish
 
-    async def picky(lease: Lease, outcome: Outcome) -> Ended:
+    async def picky(lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
         if isinstance(outcome, Completed):
             raise InvalidInput("the value cannot be stored as JSON")
-        return await finish(lease, outcome)
+        return await finish(lease, outcome, parent_id=parent_id)
 
     bench.runs.finish = picky  # type: ignore[method-assign]
     assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
@@ -406,7 +342,13 @@ async def test_runs_that_begin_at_once_read_their_definition_once() -> None:
             await asyncio.sleep(0)
             return await super().get_definition(digest)
 
-    runner = TaskRunner(runs=bench.runs, agents=Agents(DEFINITION), builder=bench, announce=bench._announce)  # type: ignore[arg-type]  # only `build` is called
+    runner = TaskRunner(
+        runs=bench.runs,
+        agents=Agents(DEFINITION),
+        builder=bench,  # type: ignore[arg-type]  # only `build` is called
+        children=children_of(FakeAgents()),
+        announce=bench._announce,
+    )
     tasks = [claimed_task(DEFINITION) for _ in range(20)]
     await asyncio.gather(*(runner.run(task, bench.control(task)) for task in tasks))
     assert asked == [DEFINITION.digest]

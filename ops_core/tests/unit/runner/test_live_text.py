@@ -1,0 +1,174 @@
+"""What a run tells of its model's text: soon, not too often, and nothing of it left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from agentkit.journal import StepKind
+from ops_core.errors import StoreUnavailable
+from ops_core.ports import Lease, NudgeKind
+from ops_core.runner import live_text
+from ops_core.runner.live_text import LiveTextHooks
+from ops_core.tests.fakes import FakeNudges
+
+
+class FakeTexts:
+    """Keeps what is saved, and in which order; `away` counts down the writes that find no database."""
+
+    def __init__(self) -> None:
+        self.saved: dict[str, str] = {}
+        self.writes: list[tuple[str, str | None]] = []
+        self.away = 0
+
+    async def save_text(self, lease: Lease, step_key: str, text: str) -> None:
+        await self._answer()
+        self.writes.append(("save", text))
+        self.saved[step_key] = text
+
+    async def forget_text(self, lease: Lease, step_key: str | None = None) -> None:
+        await self._answer()
+        self.writes.append(("forget", step_key))
+        for key in list(self.saved) if step_key is None else [step_key]:
+            self.saved.pop(key, None)
+
+    async def _answer(self) -> None:
+        await asyncio.sleep(0)
+        if self.away:
+            self.away -= 1
+            raise StoreUnavailable("the database is away")
+
+
+@pytest.fixture
+def nudges() -> FakeNudges:
+    return FakeNudges()
+
+
+@pytest.fixture
+def texts() -> FakeTexts:
+    return FakeTexts()
+
+
+@pytest.fixture
+def hooks(nudges: FakeNudges, texts: FakeTexts) -> LiveTextHooks:
+    return LiveTextHooks(Lease(uuid4(), 1), nudges=nudges, texts=texts)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+def finish(hooks: LiveTextHooks, key: str) -> None:
+    hooks.step_finished(key, StepKind.llm, "m", seconds=1.0, replayed=False, is_error=False)
+
+
+def sent(nudges: FakeNudges) -> list[tuple[str, int, str]]:
+    deltas = [nudge.delta for nudge in nudges.sent if nudge.kind is NudgeKind.text]
+    return [(delta.step_key, delta.offset, delta.text) for delta in deltas if delta is not None]
+
+
+async def test_the_first_piece_is_sent_at_once_and_those_close_behind_it_as_one(
+    hooks: LiveTextHooks, nudges: FakeNudges
+) -> None:
+    began = asyncio.get_running_loop().time()
+    hooks.text_received("1/llm", "a")
+    await until(lambda: sent(nudges))
+    assert asyncio.get_running_loop().time() - began < live_text.SEND_SECONDS
+
+    for text in "bcd":
+        hooks.text_received("1/llm", text)
+    await until(lambda: len(sent(nudges)) == 2)
+
+    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 1, "bcd")]
+    await hooks.aclose()
+
+
+async def test_steps_that_write_at_once_are_told_apart(hooks: LiveTextHooks, nudges: FakeNudges) -> None:
+    hooks.text_received("1/llm", "a")
+    hooks.text_received("2/llm", "b")
+    await until(lambda: len(sent(nudges)) == 2)
+
+    assert sent(nudges) == [("1/llm", 0, "a"), ("2/llm", 0, "b")]
+    await hooks.aclose()
+
+
+async def test_the_text_so_far_is_saved_now_and_then(
+    hooks: LiveTextHooks, texts: FakeTexts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(40):
+        hooks.text_received("1/llm", "x")
+        await asyncio.sleep(0.015)
+    await until(lambda: texts.saved.get("1/llm") == "x" * 40)
+
+    # 40 pieces over 0.6 s and more: not one write each.
+    assert 2 <= len(texts.writes) <= 8
+    await hooks.aclose()
+
+
+async def test_a_step_that_is_done_quickly_is_never_saved(hooks: LiveTextHooks, texts: FakeTexts) -> None:
+    hooks.text_received("1/llm", "quick")
+    finish(hooks, "1/llm")
+    await hooks.aclose()
+
+    assert texts.writes == []
+
+
+async def test_the_saved_text_of_a_finished_step_is_deleted(hooks: LiveTextHooks, texts: FakeTexts) -> None:
+    hooks.text_received("1/llm", "a")
+    await until(lambda: texts.saved)
+    finish(hooks, "1/llm")
+    await until(lambda: not texts.saved)
+    await hooks.aclose()
+
+
+async def test_nothing_is_left_when_the_run_ends_in_the_middle_of_a_step(
+    hooks: LiveTextHooks, texts: FakeTexts
+) -> None:
+    hooks.text_received("1/llm", "a")
+    await until(lambda: texts.saved)
+    hooks.text_received("1/llm", "b")
+    await hooks.aclose()
+
+    assert texts.saved == {}
+    await asyncio.sleep(live_text.SAVE_SECONDS + 0.05)
+    assert texts.saved == {}
+
+
+async def test_a_later_claim_deletes_what_an_earlier_one_left(nudges: FakeNudges, texts: FakeTexts) -> None:
+    texts.saved["1/llm"] = "of a worker that died"
+    hooks = LiveTextHooks(Lease(uuid4(), 2), nudges=nudges, texts=texts)
+
+    await hooks.aclose()
+
+    assert texts.saved == {}
+
+
+async def test_a_database_that_is_away_costs_neither_the_run_nor_the_live_text(
+    hooks: LiveTextHooks, nudges: FakeNudges, texts: FakeTexts
+) -> None:
+    texts.away = 2
+    hooks.text_received("1/llm", "a")
+    await until(lambda: texts.saved)
+
+    assert texts.away == 0
+    assert texts.saved == {"1/llm": "a"}
+    assert sent(nudges) == [("1/llm", 0, "a")]
+    texts.away = 1
+    await hooks.aclose()
+
+
+async def test_tools_and_replayed_steps_are_none_of_its_business(
+    hooks: LiveTextHooks, nudges: FakeNudges, texts: FakeTexts
+) -> None:
+    hooks.step_started("1/tool/1", StepKind.tool, "t")
+    hooks.step_finished("1/tool/1", StepKind.tool, "t", seconds=1, replayed=False, is_error=False)
+    hooks.step_finished("1/llm", StepKind.llm, "m", seconds=1, replayed=True, is_error=False)
+    await hooks.aclose()
+
+    assert (nudges.sent, texts.writes) == ([], [])
