@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import tempfile
 import warnings
 from pathlib import Path
 from typing import Any
+
+from ops_core.tests.journeys.system import alive, descendants, until
 
 
 class PostgresMissing(Exception):
@@ -51,6 +56,18 @@ class PostgresCluster:
     def stop(self) -> None:
         """End it in good order; every connection is cut."""
         self._server.stop()
+
+    def kill(self) -> None:
+        """As a power cut would end it: nothing is finished; the next start recovers what was committed."""
+        pid = self._server.get_pid()
+        family = descendants(pid)
+        # The parent first, or it would begin to recover by itself.
+        for each in (pid, *family):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(each, signal.SIGKILL)
+        until(lambda: not any(map(alive, (pid, *family))), what="PostgreSQL is gone")
+        # Where nobody reaps orphans, the next one would take the dead one for alive.
+        (Path(self._server.pgdata) / "postmaster.pid").unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop it and delete what it kept."""

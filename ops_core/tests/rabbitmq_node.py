@@ -97,6 +97,11 @@ class RabbitmqNode:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def wipe(self) -> None:
+        """Delete what it kept, as when its disk is lost; to be called while it does not run."""
+        assert self._process is None
+        shutil.rmtree(self._home / "db", ignore_errors=True)
+
     def ctl(self, *arguments: str) -> str:
         """Run rabbitmqctl on this node; returns what it printed."""
         done = subprocess.run(

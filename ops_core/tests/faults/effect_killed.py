@@ -1,0 +1,64 @@
+"""Workers are killed between a side effect and its record, with tools of each declaration."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Collection
+
+from ops_core.tests.faults import oracle
+from ops_core.tests.faults.crew import workers
+from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.ledger import Submitter
+from ops_core.tests.faults.row import Row, Size
+from ops_core.tests.faults.tally import Tally
+
+KINDS = ("retry", "ask", "fail")
+STEPS = 3
+
+
+def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
+    with lab.shared() as system, lab.new_ledger("effect") as ledger:
+        queue = lab.new_queue()
+
+        def expected(ref: str) -> Collection[str]:
+            kind = ledger.agent_of(ref).partition("-")[0]
+            # Of `ask` a person decides; nobody does here.
+            return {
+                "retry": ("completed",),
+                "ask": ("completed", "waiting", "failed:outcome_unknown"),
+                "fail": ("completed", "failed:outcome_unknown"),
+            }[kind]
+
+        with (
+            workers(
+                system,
+                queue,
+                2,
+                concurrency=size["at_once"],
+                injected=("deaths_of_worker",),
+                without=("intent",) if control else (),
+            ) as crew,
+            Submitter(system.url, ledger, queue=queue) as client,
+        ):
+            agents = [f"{kind}-{STEPS}-10" for kind in KINDS] * size["kills_a_kind"]
+            rng.shuffle(agents)
+            for agent in agents:
+                client.submit(agent, mark=f"die:effect/{rng.randint(1, STEPS)}/tool/1")
+            oracle.settle(
+                system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 3, at_most_seconds=20 * len(agents)
+            )
+        tally = oracle.judge(system.database_url, ledger, lab.outside, expected=expected, faults=crew.replaced)
+        # Of tasks that run together several die of one kill: each has an effect that nobody recorded.
+        tally.own["not_struck"] = int(not crew.replaced)
+        return tally
+
+
+ROW = Row(
+    name="effect_killed",
+    fault="kill between a side effect and its record; tools `retry`, `ask`, `fail`",
+    remedy="the intent, which is written before a side effect",
+    short={"kills_a_kind": 2, "at_once": 3},
+    full={"kills_a_kind": 100, "at_once": 2},
+    control={"kills_a_kind": 1, "at_once": 2},
+    run=run,
+)

@@ -1,0 +1,61 @@
+"""The page with the fault table, from the results of the last full run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+PAGE = Path(__file__).resolve().parents[3] / "ops-docs" / "reference" / "faults.md"
+
+_HEAD = """# What happened under faults
+
+Generated from the results of `make faults`. Each row is run with real processes, a private PostgreSQL and a private
+RabbitMQ, leases of 2 s, a model server and an effect sink that count calls. One judge looks at every task in the end.
+Each row is run a second time without the remedy that it is about: that run must be found out.
+
+`lost`: accepted and gone, or stuck. `twice`: completed twice, claimed by two at once, submitted twice. `again`: calls
+for a step whose result was in the journal. `stale`: writes of a run that had lost its task. `sent`: side effects that
+were repeated without a person's yes. `repeats` are allowed: calls that were under way when their process died.
+
+"""
+
+
+def write_page(results: Sequence[Mapping[str, Any]], page: Path = PAGE) -> None:
+    page.write_text(_HEAD + table(results))
+
+
+def table(results: Sequence[Mapping[str, Any]]) -> str:
+    """One line a row, in the order given."""
+    lines = [
+        "| fault | remedy | tasks | faults | lost | twice | again | stale | sent | other | repeats | control found |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        *(_line(result) for result in results),
+        "",
+    ]
+    told = sorted({f"commit `{r['commit']}`, seed {r['seed']}, {r['size']} size" for r in results})
+    seconds = sum(r["seconds"] for r in results)
+    return "\n".join([*lines, f"Run on {'; '.join(told)}; {seconds / 60:.0f} minutes without the controls.", ""])
+
+
+def _line(result: Mapping[str, Any]) -> str:
+    tally = result["tally"]
+    cells = [
+        result["fault"],
+        result["remedy"],
+        tally["tasks"],
+        tally["faults"],
+        tally["lost"] + tally["stuck"],
+        tally["completed_twice"] + tally["claimed_twice"] + tally["submitted_twice"],
+        tally["steps_again"],
+        tally["stale_writes"],
+        tally["sent_twice"] + tally["other_key"],
+        tally["wrongly_ended"] + tally["gaps"] + sum(tally["own"].values()),
+        tally["repeats"],
+        _found(result["control"]["broken"]),
+    ]
+    return "| " + " | ".join(str(cell) for cell in cells) + " |"
+
+
+def _found(broken: Mapping[str, int]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in broken.items()) or "**nothing**"

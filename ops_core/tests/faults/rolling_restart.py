@@ -1,0 +1,64 @@
+"""Every process is restarted in turn while tasks are submitted and run: as at a deploy, without a pause."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+from ops_core.tests.faults import oracle
+from ops_core.tests.faults.lab import QUIET_SECONDS, Lab, all_listen, takes_tickets
+from ops_core.tests.faults.ledger import Submitter
+from ops_core.tests.faults.row import Row, Size
+from ops_core.tests.faults.tally import Tally
+from ops_core.tests.journeys.system import free_port
+
+AGENTS = ("retry-10-200", "retry-3-10", "ask-3-10", "fail-3-10")
+
+
+def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
+    with lab.shared() as system, lab.new_ledger("rolling") as ledger:
+        queue, port = lab.new_queue(), free_port()
+        without = ("hand_over",) if control else ()
+        workers = [system.begin_worker(queue, without=without) for _ in range(2)]
+        api, url = system.begin_api(port=port)
+        for worker in workers:
+            takes_tickets(worker)
+        all_listen([url])
+        ended = threading.Event()
+        with Submitter(url, ledger, queue=queue) as client:
+            submitting = threading.Thread(target=submit_until, args=(client, ended, rng, size["tasks_a_second"]))
+            submitting.start()
+            for restart in range(size["restarts"]):
+                time.sleep(size["every_seconds"])
+                if restart % 3 == 2:
+                    api.stop()
+                    api, _ = system.begin_api(port=port)
+                else:
+                    # The new one first, as a deploy would.
+                    workers.append(system.begin_worker(queue, without=without))
+                    takes_tickets(workers[-1])
+                    workers.pop(0).stop()
+            ended.set()
+            submitting.join()
+        oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=300)
+        tally = oracle.judge(system.database_url, ledger, lab.outside, faults=size["restarts"])
+        tally.own |= {"leases_lost": tally.crashes, "attempts_spent": oracle.attempts(system.database_url, ledger)}
+        tally.own["attempts_spent"] -= tally.tasks
+        return tally
+
+
+def submit_until(client: Submitter, ended: threading.Event, rng: random.Random, tasks_a_second: float) -> None:
+    while not ended.wait(1 / tasks_a_second):
+        client.submit(rng.choice(AGENTS))
+
+
+ROW = Row(
+    name="rolling_restart",
+    fault="rolling restart every 20 s at load",
+    remedy="a worker that is told to stop hands its tasks over",
+    short={"restarts": 3, "every_seconds": 1.0, "tasks_a_second": 8},
+    full={"restarts": 45, "every_seconds": 20.0, "tasks_a_second": 8},
+    control={"restarts": 1, "every_seconds": 1.0, "tasks_a_second": 8},
+    run=run,
+)

@@ -1,0 +1,57 @@
+"""Workers are killed at random moments of 10-step agents, then at every boundary of the journal in turn."""
+
+from __future__ import annotations
+
+import random
+import time
+
+from ops_core.tests.faults import oracle
+from ops_core.tests.faults.crew import workers
+from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.ledger import Submitter
+from ops_core.tests.faults.row import Row, Size
+from ops_core.tests.faults.tally import Tally
+
+STEPS = 10
+AGENT = f"retry-{STEPS}-50"
+#: Each step asks the model, says what it is about to do and what came of it; the last one only answers.
+BOUNDARIES = (
+    "claim",
+    *(f"{side}/{n}" for n in range(1, 3 * STEPS + 2) for side in ("before", "after")),
+    "finish",
+    "finished",
+)
+
+
+def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
+    with lab.shared() as system, lab.new_ledger("killed") as ledger:
+        queue = lab.new_queue()
+        without = ("journal",) if control else ()
+        with (
+            workers(
+                system, queue, size["workers"], without=without, injected=("deaths_of_worker",), concurrency=5
+            ) as crew,
+            Submitter(system.url, ledger, queue=queue) as client,
+        ):
+            kills = 0
+            boundaries = [f"die:{boundary}" for boundary in BOUNDARIES[:: size["every_boundary"]]]
+            client.submit_many([AGENT] * size["runs"])
+            while kills < size["kills"] and oracle.unfinished(system.database_url, ledger):
+                time.sleep(rng.uniform(0.2, size["pause_seconds"]))
+                crew.kill_one(rng)
+                kills += 1
+            for mark in boundaries:
+                client.submit(AGENT, mark=mark)
+            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 4)
+        return oracle.judge(system.database_url, ledger, lab.outside, faults=kills + len(boundaries))
+
+
+ROW = Row(
+    name="worker_killed",
+    fault="worker `kill -9` at a random moment of 10-step agents; then at every journal boundary in turn",
+    remedy="the journal: what it has is recalled, not executed again",
+    short={"runs": 6, "kills": 2, "pause_seconds": 1.0, "workers": 2, "every_boundary": 12},
+    full={"runs": 435, "kills": 435, "pause_seconds": 1.0, "workers": 4, "every_boundary": 1},
+    control={"runs": 2, "kills": 1, "pause_seconds": 1.0, "workers": 2, "every_boundary": 30},
+    run=run,
+)
