@@ -11,8 +11,8 @@ from ops_core.domain.task import LIVE, JsonObject, NewTask, Parent
 from ops_core.domain.wait import ChildWait
 from ops_core.errors import InvalidInput
 from ops_core.storage import settle, waits
-from ops_core.storage.blobs import stored_in
 from ops_core.storage.json_text import load_json
+from ops_core.storage.long_json import stored_in
 from ops_core.storage.schema import tasks
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.submissions import ring_of_added, task_insert
