@@ -13,9 +13,18 @@ from starlette.responses import StreamingResponse
 from ops_core.api.door import PREFIX, Door, DoorDep, reply
 from ops_core.api.long_wait import with_pings
 from ops_core.api.openapi import answers
+from ops_core.domain.event import Event
+from ops_core.domain.text import TextDelta
 from ops_core.errors import FieldProblem, InvalidInput, OpsCoreError
 from ops_core.telemetry import LogEvent, get_logger
-from ops_core.wire.events import EVENT_EXAMPLE, SSE_PING, SSE_PREAMBLE, EventPageOut, to_server_sent
+from ops_core.wire.events import (
+    EVENT_EXAMPLE,
+    SSE_PING,
+    SSE_PREAMBLE,
+    EventPageOut,
+    text_to_server_sent,
+    to_server_sent,
+)
 from ops_core.wire.tasks import EventsQueryIn
 
 router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"])
@@ -28,12 +37,13 @@ _STREAM_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 _DOCS = answers(
     EventPageOut,
     {"data": [EVENT_EXAMPLE], "next_after": None},
-    "The events; with `Accept: text/event-stream` a stream that ends when the task has finished.",
+    "The events; with `Accept: text/event-stream` a stream that ends when the task has finished. Of a task that "
+    "streams it has messages of the type `text` in between, without an id: the text that the model is writing.",
     more={204: {"description": "Stream only: the task has finished and you have its last event. Stop reconnecting."}},
 )
 _DOCS[200]["content"][_STREAM] = {
     "schema": {"type": "string"},
-    "example": "retry: 1000\n\nid: 1\nevent: task.submitted\ndata: {…}\n\n",
+    "example": "retry: 1000\n\nid: 1\nevent: task.submitted\ndata: {…}\n\nevent: text\ndata: {…}\n\n",
 }
 
 
@@ -70,12 +80,22 @@ async def _messages(door: Door, task_id: UUID, after_seq: int) -> AsyncIterator[
     events = door.tasks.watch(door.caller, task_id, after_seq=after_seq)
     try:
         async with aclosing(with_pings(events, door.draining, every_seconds=door.config.ping_seconds)) as paced:
-            async for event in paced:
-                yield SSE_PING if event is None else to_server_sent(event)
+            async for item in paced:
+                yield _message(item)
     except OpsCoreError as exc:
         # The database is away, or the task has been removed. The stream ends; its reader connects again after the
         # pause it was told, and goes on where it was, or is told what is wrong.
         get_logger().warning(LogEvent.request_failed, task_id=str(task_id), error_code=exc.code)
+
+
+def _message(item: Event | TextDelta | None) -> bytes:
+    match item:
+        case None:
+            return SSE_PING
+        case TextDelta():
+            return text_to_server_sent(item)
+        case Event():
+            return to_server_sent(item)
 
 
 def _seq(last_event_id: str) -> int:

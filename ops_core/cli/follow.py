@@ -12,6 +12,7 @@ from ops_core.cli.event_lines import event_line
 from ops_core.cli.exit_codes import ExitCode, exit_code_of
 from ops_core.cli.output import OutputFormat, write_line, write_value
 from ops_core.cli.terminal import printable, say, talk_console
+from ops_core.cli.text_lines import TextLines
 from ops_core.domain.event import EventType
 from ops_core.domain.task import JsonValue, TaskStatus, WaitingFor
 
@@ -49,8 +50,19 @@ def follow(
 def _until_it_rests(
     client: Client, task_id: UUID, after: int, give_up_after: float | None, output: OutputFormat, quiet: bool
 ) -> Task:
+    # Not at the top: only who talks to a server pays for importing the client.
+    from ops_core.client.answers import Event
+
     console = talk_console()
-    for event in client.tasks.events(task_id, after=after, timeout_seconds=give_up_after):
+    text = TextLines(console)
+    for event in client.tasks.watch(task_id, after=after, timeout_seconds=give_up_after):
+        if not isinstance(event, Event):
+            if output is OutputFormat.jsonl and not quiet:
+                write_value({"type": "text", **event.as_json()}, output)
+            elif not quiet:
+                text.show(event)
+            continue
+        text.end()
         if output is OutputFormat.jsonl and not quiet:
             write_value(event.as_json(), output)
         elif not quiet:

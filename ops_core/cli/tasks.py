@@ -41,6 +41,7 @@ Timeout = Annotated[
 MaxAttempts = Annotated[int | None, typer.Option(help="How often it may be tried.")]
 Queue = Annotated[str | None, typer.Option(help="Queue, unless the agent's own.")]
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="K=V", help="May be repeated.", show_default=False)]
+Stream = Annotated[bool, typer.Option("--stream", help="Show the model's text while it is made.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key adds no second task.")]
 GiveUp = Annotated[
     float | None,
@@ -60,6 +61,7 @@ def submit(
     max_attempts: MaxAttempts = None,
     queue: Queue = None,
     label: Label = None,
+    stream: Stream = False,
     idempotency_key: Key = None,
     url: Url = None,
     output: Output = OutputFormat.table,
@@ -79,6 +81,7 @@ def submit(
             max_attempts=max_attempts,
             queue=queue,
             labels=labels,
+            stream=stream,
             idempotency_key=idempotency_key,
         )
     if output is OutputFormat.table:
@@ -103,6 +106,7 @@ def run(
     max_attempts: MaxAttempts = None,
     queue: Queue = None,
     label: Label = None,
+    stream: Stream = False,
     idempotency_key: Key = None,
     give_up_after: GiveUp = None,
     url: Url = None,
@@ -125,6 +129,7 @@ def run(
             max_attempts=max_attempts,
             queue=queue,
             labels=labels,
+            stream=stream,
             idempotency_key=idempotency_key,
         )
         if not quiet:

@@ -70,6 +70,17 @@ class Event(Answer):
     payload: JsonObject = {}
 
 
+class TextDelta(Answer):
+    """A piece of the text that a model is writing. The step's event, with all of it, comes when it is done."""
+
+    step_key: str
+    #: A higher one begins the step's text anew.
+    epoch: int
+    #: Characters of the step's text before this piece.
+    offset: int
+    text: str
+
+
 class Agent(Answer):
     """A registered agent."""
 

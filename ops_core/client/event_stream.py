@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Final
+from typing import Any, Final
 
 import httpx2
 
-from ops_core.client.answers import Event, parsed
+from ops_core.client.answers import Event, TextDelta, parsed
 from ops_core.client.connection import TRY_AGAIN, Connection
 from ops_core.client.errors import AnswerNotUnderstood, ClientError, RequestRefused, ServerUnreachable, WaitTimedOut
 from ops_core.client.sse import ReconnectTime, ServerSentEvent, parse_events
+from ops_core.domain.event import EventType
+from ops_core.domain.text import LiveText
+from ops_core.domain.text import TextDelta as Piece
 
 #: The server pings every 15 s: a stream silent for this long is dead.
 SILENCE_SECONDS: Final = 45.0
@@ -20,10 +23,14 @@ SILENCE_SECONDS: Final = 45.0
 AWAY_SECONDS: Final = 60.0
 #: How long to try a server that has never answered.
 FIRST_ANSWER_SECONDS: Final = 3.0
+#: The type of a message that carries text and no event.
+_TEXT: Final = "text"
 
 
 class EventStream:
-    """Iterates over the events after `after`, each once, in order, until the task is final and all were given.
+    """Iterates over the events after `after`, each once, in order, until the task is final and all were given; and
+    between them, of a task that streams, the text its model is writing: each piece once, although a connection that is
+    taken up again brings the text so far.
 
     Raises (while iterating):
         RequestRefused: such as task_not_found.
@@ -49,8 +56,9 @@ class EventStream:
         self._pause_seconds = 1.0
         #: The seq of the last event given.
         self.seq = after
+        self._live = LiveText()
 
-    def __iter__(self) -> Iterator[Event]:
+    def __iter__(self) -> Iterator[Event | TextDelta]:
         while True:
             before = self.seq
             try:
@@ -62,7 +70,7 @@ class EventStream:
             if self.seq == before:
                 self._connection.sleep(self._pause_seconds)
 
-    def _one_connection(self) -> Generator[Event, None, bool]:
+    def _one_connection(self) -> Generator[Event | TextDelta, None, bool]:
         """The events of one connection; returns whether there will be no more."""
         with self._connection.stream(
             self._path,
@@ -77,11 +85,27 @@ class EventStream:
                 if isinstance(item, ReconnectTime):
                     self._pause_seconds = min(item.seconds, AWAY_SECONDS)
                     continue
+                if item.event == _TEXT:
+                    yield from self._new_text(item)
+                    continue
                 event = _event_of(item)
                 if event.seq > self.seq:
                     self.seq = event.seq
+                    self._note_end_of_text(event)
                     yield event
         return False
+
+    def _new_text(self, item: ServerSentEvent) -> Iterator[TextDelta]:
+        told = parsed(TextDelta, _json_of(item))
+        piece = Piece(step_key=told.step_key, epoch=told.epoch, offset=told.offset, text=told.text)
+        for new in self._live.add([piece]):
+            yield TextDelta(step_key=new.step_key, epoch=new.epoch, offset=new.offset, text=new.text)
+
+    def _note_end_of_text(self, event: Event) -> None:
+        if event.type == EventType.task_reopened:
+            self._live.begin_anew()
+        elif event.step_key is not None and event.type == EventType.llm_completed:
+            self._live.finish(event.step_key)
 
     def _while_time_is_left(self, chunks: Iterable[str]) -> Iterator[str]:
         for chunk in chunks:
@@ -112,8 +136,11 @@ def _check_is_stream(response: httpx2.Response) -> None:
 
 
 def _event_of(item: ServerSentEvent) -> Event:
+    return parsed(Event, _json_of(item))
+
+
+def _json_of(item: ServerSentEvent) -> Any:
     try:
-        body = json.loads(item.data)
+        return json.loads(item.data)
     except (json.JSONDecodeError, RecursionError) as error:
         raise AnswerNotUnderstood(f"event {item.id or '?'} of the stream is not JSON: {error}") from error
-    return parsed(Event, body)

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from ops_core.client.answers import Event, Task, items_of, parsed
+from ops_core.client.answers import Event, Task, TextDelta, items_of, parsed
 from ops_core.client.connection import Connection
 from ops_core.client.event_stream import EventStream
 from ops_core.domain.task import JsonObject, RetryFrom, TaskStatus
@@ -41,6 +41,7 @@ class Tasks:
         max_attempts: int | None = None,
         queue: str | None = None,
         labels: Mapping[str, str] | None = None,
+        stream: bool = False,
         idempotency_key: str | None = None,
     ) -> Task:
         """Submit one task, once: without a key of the caller's it gets one, so that trying again adds no second.
@@ -58,6 +59,8 @@ class Tasks:
             "max_attempts": max_attempts,
             "queue": queue,
             "labels": dict(labels) if labels else None,
+            # Left out when it is not wanted: servers from before it refuse a field they do not know.
+            "stream": stream or None,
         }
         body = {name: value for name, value in asked.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -132,6 +135,17 @@ class Tasks:
 
     def events(self, task_id: UUID, *, after: int = 0, timeout_seconds: float | None = None) -> Iterator[Event]:
         """Events as they happen, each once, until the task is final; a broken connection is taken up where it broke.
+
+        Raises:
+            As `EventStream`.
+        """
+        items = self.watch(task_id, after=after, timeout_seconds=timeout_seconds)
+        return (item for item in items if isinstance(item, Event))
+
+    def watch(
+        self, task_id: UUID, *, after: int = 0, timeout_seconds: float | None = None
+    ) -> Iterator[Event | TextDelta]:
+        """As `events`; and between them, of a task that streams, the text that its model is writing.
 
         Raises:
             As `EventStream`.

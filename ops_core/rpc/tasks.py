@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from ops_core.domain.event import Event
 from ops_core.domain.task import Task
+from ops_core.domain.text import TextDelta
 from ops_core.errors import FieldProblem, InvalidInput
 from ops_core.rpc.call import Call
 from ops_core.rpc.drain import Drain, ServerStopping
@@ -22,6 +23,7 @@ from ops_core.wire.protobuf_tasks import (
     submitted_message,
     task_id_from,
     task_message,
+    text_message,
 )
 
 _DEFAULT_TASKS = 50
@@ -99,10 +101,15 @@ class TaskServicer:
 
     async def WatchTask(self, request: pb.WatchTaskRequest, call: Call) -> AsyncGenerator[pb.TaskEvent]:
         task_id = task_id_from(request.id)
-        events = self._tasks.watch(call.caller, task_id, after_seq=request.after_seq)
-        async with aclosing(events):
-            async for event in events:
-                yield event_message(event)
+        items, seq = self._tasks.watch(call.caller, task_id, after_seq=request.after_seq), request.after_seq
+        async with aclosing(items):
+            async for item in items:
+                match item:
+                    case Event():
+                        seq = item.seq
+                        yield event_message(item)
+                    case TextDelta():
+                        yield text_message(item, task_id=task_id, seq=seq)
 
 
 def _page_size(asked: int, *, default: int, most: int) -> int:

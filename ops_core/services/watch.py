@@ -3,33 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
+from ops_core.domain.text import TextDelta
 from ops_core.ports import Nudge, NudgeBus
 
 #: Nudges are lossy, so a waiting reader looks this often in any case.
 FALLBACK_SECONDS = 1.0
+#: Pieces of text kept for one reader.
+_MAX_TEXTS = 1_000
 
 
 class Bell:
-    """Rings once for any number of nudges since it was last waited for."""
+    """Rings once for any number of nudges since it was last waited for. For those who want it, it keeps the text that
+    was told meanwhile; what is too much is dropped, and looks to its reader as if it had been lost on the way."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self.wants_text = False
+        self._awake = asyncio.Event()
+        self._has_news = False
+        self._texts: deque[TextDelta] = deque(maxlen=_MAX_TEXTS)
 
     def ring(self) -> None:
-        self._rung.set()
+        self._has_news = True
+        self._awake.set()
 
-    async def wait(self, seconds: float) -> None:
-        """Return at a nudge, or when the time is over."""
+    def tell(self, delta: TextDelta) -> None:
+        if self.wants_text:
+            self._texts.append(delta)
+            self._awake.set()
+
+    def take_news(self) -> bool:
+        """Whether it has rung since this was last asked."""
+        had, self._has_news = self._has_news, False
+        return had
+
+    def take_texts(self) -> Sequence[TextDelta]:
+        """What was told since this was last asked."""
+        texts = list(self._texts)
+        self._texts.clear()
+        return texts
+
+    async def wait(self, seconds: float) -> bool:
+        """Return at a nudge or a text, or when the time is over: then False."""
         try:
             async with asyncio.timeout(seconds):
-                await self._rung.wait()
+                await self._awake.wait()
         except TimeoutError:
-            pass
-        self._rung.clear()
+            return False
+        finally:
+            self._awake.clear()
+        return True
 
 
 class TaskWatch:
@@ -54,7 +81,10 @@ class TaskWatch:
 
     def _hear(self, nudge: Nudge) -> None:
         for bell in self._bells.get(nudge.task_id, ()):
-            bell.ring()
+            if nudge.delta is None:
+                bell.ring()
+            else:
+                bell.tell(nudge.delta)
 
     def _drop(self, task_id: UUID, bell: Bell) -> None:
         bells = self._bells[task_id]

@@ -12,6 +12,7 @@ from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.event import Event, EventType, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.task import NewTask, RetryFrom, Task, TaskError, TaskStatus, TaskUsage, check_transition
+from ops_core.domain.text import TextDelta
 from ops_core.errors import (
     BrokerUnavailable,
     IdempotencyKeyReused,
@@ -97,6 +98,9 @@ class FakeStore:
         self.reads = 0
         self.event_reads = 0
         self.nudges = nudges
+        #: The saved text of each step that is being written.
+        self.texts: dict[UUID, list[TextDelta]] = {}
+        self.text_reads = 0
         self._hashes: dict[UUID, str | None] = {}
 
     # --- TaskStore
@@ -139,6 +143,11 @@ class FakeStore:
         await self._answer()
         self.event_reads += 1
         return [event for event in self.log.get(task_id, []) if event.seq > after_seq][:limit]
+
+    async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
+        await self._answer()
+        self.text_reads += 1
+        return [delta for delta in self.texts.get(task_id, []) if delta.epoch == epoch]
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         task = await self._found(namespace, task_id)
@@ -361,6 +370,7 @@ def _new_row(new: NewTask, now: datetime, status: TaskStatus) -> Task:
         concurrency_key=new.concurrency_key,
         fairness_key=new.fairness_key,
         session_id=new.session_id,
+        stream=new.stream,
         traceparent=new.traceparent,
     )
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from ops_core.domain.event import Event, EventType, StepPhase
+from ops_core.domain.text import TextDelta
 from ops_core.wire.tasks import RESPONSE, TASK_ID_EXAMPLE
 from ops_core.wire.times import TimeOut
 
@@ -23,6 +24,9 @@ EVENT_EXAMPLE: dict[str, Any] = {
     "step_key": "1/tool/1",
     "phase": "result",
 }
+TEXT_EXAMPLE: dict[str, Any] = {"step_key": "2/llm", "epoch": 1, "offset": 120, "text": " is 391"}
+#: The type of a message that carries text and no event.
+TEXT_EVENT = "text"
 #: How long, in milliseconds, an EventSource waits before it connects again.
 RETRY_MILLISECONDS = 1_000
 SSE_PREAMBLE = f"retry: {RETRY_MILLISECONDS}\n\n".encode()
@@ -71,3 +75,19 @@ class EventPageOut(BaseModel):
 def to_server_sent(event: Event) -> bytes:
     """The event as one message of an event stream: `id` is its seq, `event` its type, `data` its JSON on one line."""
     return f"id: {event.seq}\nevent: {event.type}\ndata: {EventOut.from_domain(event).model_dump_json()}\n\n".encode()
+
+
+class TextDeltaOut(BaseModel):
+    """A piece of the text that a model is writing: part of a stream, and of no list."""
+
+    model_config = ConfigDict(**RESPONSE, json_schema_extra={"examples": [TEXT_EXAMPLE]})
+
+    step_key: str
+    epoch: int = Field(description="The claim that writes it. A higher one begins the step's text anew.")
+    offset: int = Field(description="Characters (Unicode code points) of the step's text before this piece.")
+    text: str
+
+
+def text_to_server_sent(delta: TextDelta) -> bytes:
+    """The piece as one message of an event stream: without an `id`, so that a reconnect still names the last event."""
+    return f"event: {TEXT_EVENT}\ndata: {TextDeltaOut.model_validate(delta).model_dump_json()}\n\n".encode()

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from ops_core.domain.event import Event
 from ops_core.domain.task import JsonObject, RetryFrom, Task, TaskError, TaskKind, TaskStatus, TaskUsage, WaitingFor
+from ops_core.domain.text import TextDelta
 from ops_core.errors import FieldProblem, InvalidInput
 from ops_core.services.submission import Submission
 from ops_core.services.tasks import Submitted, TaskFilter
+from ops_core.wire.events import TEXT_EVENT
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
 from ops_core.wire.protobuf_json import (
     json_from_struct,
@@ -68,6 +70,7 @@ def task_message(task: Task) -> pb.Task:
         parent_id=None if task.parent_id is None else str(task.parent_id),
         traceparent=task.traceparent,
         worker_id=task.worker_id,
+        stream=task.stream,
     )
     if (struct := struct_from_json(task.input)) is not None:
         message.input.CopyFrom(struct)
@@ -121,6 +124,17 @@ def event_message(event: Event) -> pb.TaskEvent:
     return message
 
 
+def text_message(delta: TextDelta, *, task_id: UUID, seq: int) -> pb.TaskEvent:
+    """The piece of text as a message; it has the number of the entry before it, for readers that only look at that."""
+    return pb.TaskEvent(
+        task_id=str(task_id),
+        seq=seq,
+        type=TEXT_EVENT,
+        step_key=delta.step_key,
+        text=pb.TextDelta(epoch=delta.epoch, offset=delta.offset, text=delta.text),
+    )
+
+
 def submission_from(request: pb.SubmitTaskRequest, *, traceparent: str | None, pointer: str = "") -> Submission:
     """What the request asks for; its values are judged by the service.
 
@@ -138,6 +152,7 @@ def submission_from(request: pb.SubmitTaskRequest, *, traceparent: str | None, p
         agent=request.agent,
         input=_input(request, pointer),
         labels=dict(request.labels),
+        stream=request.stream,
         traceparent=traceparent,
         **given,
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import binascii
 import os
+from base64 import b64decode, b64encode
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from uuid import UUID
 
 import psycopg
 from psycopg import AsyncConnection
 
+from ops_core.domain.text import TextDelta
 from ops_core.ports import Nudge, NudgeKind
 from ops_core.storage.nudges import LocalNudgeBus
 
@@ -18,6 +21,10 @@ _CHANNEL = "ops_core_nudges"
 _MAX_PAYLOAD = 7_900
 #: More than this many are dropped while PostgreSQL is away or slow: whoever waits reads again by itself.
 _MAX_PENDING = 10_000
+#: As many characters of a model's text as surely fit one payload: four bytes each at most, a third more as base64.
+_TEXT_CHARS = 1_400
+#: More text than this is dropped while PostgreSQL is away or slow: whoever reads it sees the gap.
+_MAX_PENDING_CHARS = 1_000_000
 #: A pause between two NOTIFYs gathers what comes meanwhile: each one takes a lock that all commits with one share.
 _PAUSE_SECONDS = 0.005
 _CONNECT_SECONDS = 5
@@ -31,6 +38,8 @@ class PostgresNudgeBus:
         self._local = LocalNudgeBus()
         self._me = os.urandom(6).hex()
         self._pending: dict[tuple[NudgeKind, UUID], int] = {}
+        self._pending_texts: list[tuple[UUID, TextDelta]] = []
+        self._pending_chars = 0
         self._wanted = asyncio.Event()
         self._running: list[asyncio.Task[None]] = []
 
@@ -58,12 +67,20 @@ class PostgresNudgeBus:
         return self._local.subscribe(listener)
 
     def _gather(self, nudges: tuple[Nudge, ...]) -> None:
-        """Of each kind and task the highest number is enough."""
+        """Of each kind and task the highest number is enough; of text everything counts."""
         for nudge in nudges:
+            if nudge.delta is not None:
+                self._gather_text(nudge.task_id, nudge.delta)
+                continue
             key = (nudge.kind, nudge.task_id)
             if key in self._pending or len(self._pending) < _MAX_PENDING:
                 self._pending[key] = max(nudge.seq, self._pending.get(key, 0))
         self._wanted.set()
+
+    def _gather_text(self, task_id: UUID, delta: TextDelta) -> None:
+        if self._pending_chars + len(delta.text) <= _MAX_PENDING_CHARS:
+            self._pending_texts.append((task_id, delta))
+            self._pending_chars += len(delta.text)
 
     async def _listen(self) -> None:
         async with await _connect(self._conninfo) as connection:
@@ -78,12 +95,17 @@ class PostgresNudgeBus:
             while True:
                 await self._wanted.wait()
                 self._wanted.clear()
-                pending, self._pending = self._pending, {}
-                payloads = list(_packed(self._me, pending))
+                payloads = list(_packed(self._me, self._take_pending()))
                 async with asyncio.timeout(_CONNECT_SECONDS):
-                    for payload in payloads:
-                        await connection.execute("SELECT pg_notify(%s, %s)", (_CHANNEL, payload))
+                    # All in one transaction: its commit is what takes the lock.
+                    await connection.execute("SELECT pg_notify(%s, said) FROM unnest(%s) AS said", (_CHANNEL, payloads))
                 await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _take_pending(self) -> list[str]:
+        pending, self._pending = self._pending, {}
+        texts, self._pending_texts, self._pending_chars = self._pending_texts, [], 0
+        words = [f"{kind[0]}{task_id.hex}:{seq}" for (kind, task_id), seq in pending.items()]
+        return [*words, *(word for task_id, delta in texts for word in _words_of(task_id, delta))]
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:
@@ -111,31 +133,61 @@ async def _connect(conninfo: str) -> AsyncConnection:
     )
 
 
-def _packed(sender: str, pending: dict[tuple[NudgeKind, UUID], int]) -> Iterator[str]:
+def _packed(sender: str, words: Sequence[str]) -> Iterator[str]:
     """As few payloads as hold them all: `sender e<id>:<seq> c<id>:<seq> …`."""
     payload = sender
-    for (kind, task_id), seq in pending.items():
-        word = f" {kind[0]}{task_id.hex}:{seq}"
-        if len(payload) + len(word) > _MAX_PAYLOAD:
+    for word in words:
+        if len(payload) + 1 + len(word) > _MAX_PAYLOAD:
             yield payload
             payload = sender
-        payload += word
+        payload += f" {word}"
     if payload != sender:
         yield payload
+
+
+def _words_of(task_id: UUID, delta: TextDelta) -> Iterator[str]:
+    """`t<id>:<epoch>:<offset>:<step key>:<text>`, the last two as base64; as many as the text is long."""
+    for start in range(0, len(delta.text), _TEXT_CHARS):
+        text = delta.text[start : start + _TEXT_CHARS]
+        key, said = (b64encode(part.encode()).decode() for part in (delta.step_key, text))
+        yield f"{NudgeKind.text[0]}{task_id.hex}:{delta.epoch}:{delta.offset + start}:{key}:{said}"
 
 
 def _unpacked(packed: str) -> list[Nudge]:
     """What it does not understand (of a newer version, or a stranger's) it leaves out."""
     nudges = []
     for word in packed.split():
-        kind = _KINDS.get(word[0])
-        digits, _, seq = word[1:].partition(":")
-        if kind is not None and len(digits) == 32 and seq.isdecimal():
-            try:
-                nudges.append(Nudge(kind, UUID(digits), int(seq)))
-            except ValueError:
-                continue
+        try:
+            nudges.append(_nudge_of(word))
+        except (ValueError, KeyError, binascii.Error):
+            continue
     return nudges
+
+
+def _nudge_of(word: str) -> Nudge:
+    """Raises:
+    ValueError, KeyError: it is not understood.
+    """
+    kind = _KINDS[word[0]]
+    digits, *rest = word[1:].split(":")
+    if len(digits) != 32:
+        raise ValueError(word)
+    if kind is not NudgeKind.text:
+        (seq,) = map(_number, rest)
+        return Nudge(kind, UUID(digits), seq)
+    epoch, offset, key, said = rest
+    delta = TextDelta(step_key=_text(key), epoch=_number(epoch), offset=_number(offset), text=_text(said))
+    return Nudge(kind, UUID(digits), delta=delta)
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def _text(encoded: str) -> str:
+    return b64decode(encoded, validate=True).decode()
 
 
 _KINDS = {kind[0]: kind for kind in NudgeKind}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from uuid import UUID
 
 import httpx2
@@ -10,6 +11,8 @@ from fastapi import FastAPI
 from ops_core.domain.event import EventType, NewEvent
 from ops_core.domain.outcome import Completed
 from ops_core.domain.task import TaskUsage
+from ops_core.domain.text import TextDelta
+from ops_core.ports import Lease, Nudge, NudgeKind
 from ops_core.tests.fakes import FakeStore
 from ops_core.tests.unit.api.conftest import AppMaker, http
 from ops_core.wire.events import EventOut
@@ -123,6 +126,29 @@ class TestStream:
                 text = (await streaming).text
         assert text.count(": ping\n\n") >= 2
         assert [message["id"] for message in parsed(text)[1:]] == ["1"]
+
+    async def test_text_comes_between_the_events_and_without_an_id(
+        self, client: httpx2.AsyncClient, store: FakeStore
+    ) -> None:
+        body = {"agent": "assistant", "goal": "x", "stream": True}
+        made = UUID((await client.post(TASKS, json=body)).json()["id"])
+        task = await store.run(made)
+        store.texts[made] = [TextDelta(step_key="1/llm", epoch=task.epoch, offset=0, text="So\nfar")]
+        streaming = asyncio.create_task(client.get(f"{TASKS}/{made}/events", headers=STREAM))
+        async with asyncio.timeout(3):
+            while not store.text_reads:
+                await asyncio.sleep(0.001)
+        assert store.nudges is not None
+        more = TextDelta(step_key="1/llm", epoch=task.epoch, offset=6, text=" and on")
+        store.nudges.send([Nudge(NudgeKind.text, made, delta=more)])
+        await asyncio.sleep(0.01)
+        await store.finish(Lease(made, task.epoch), DONE)
+        async with asyncio.timeout(3):
+            messages = parsed((await streaming).text)[1:]
+        assert [message.get("id") for message in messages] == ["1", "2", None, None, "3"]
+        assert [message["event"] for message in messages[2:4]] == ["text", "text"]
+        assert [json.loads(message["data"])["text"] for message in messages[2:4]] == ["So\nfar", " and on"]
+        assert json.loads(messages[3]["data"]) == {"step_key": "1/llm", "epoch": 1, "offset": 6, "text": " and on"}
 
     async def test_a_lost_database_ends_the_stream_where_it_was(
         self, client: httpx2.AsyncClient, store: FakeStore

@@ -312,3 +312,30 @@ def test_what_is_no_text_is_refused_in_a_line(terminal: Terminal, command: tuple
     told = terminal.type("task", *command, server=server)
     assert (told.code, server.requests) == (2, [])
     assert "cannot be written as JSON in UTF-8" in told.err
+
+
+def test_text_is_shown_while_it_is_written_and_the_events_on_lines_of_their_own(terminal: Terminal) -> None:
+    pieces = [
+        f"event: text\ndata: {json.dumps({'step_key': '1/llm', 'epoch': epoch, 'offset': offset, 'text': text})}\n\n"
+        for epoch, offset, text in ((1, 0, "Hel"), (1, 3, "lo \x1b[2J"), (2, 0, "Anew"))
+    ]
+    stream = sse(event_json(1, "task.submitted")) + "".join(pieces) + sse(event_json(2, "task.completed"))
+    server = FakeServer(
+        ok(task_json()), event_stream(stream), httpx2.Response(204), ok(task_json(status="completed", result="Anew"))
+    )
+    told = terminal.type("task", "run", "assistant", "add", "--stream", server=server)
+    assert body_of(server)["stream"] is True
+    assert told.out == "Anew\n"
+    lines = told.err.splitlines()
+    assert [line for line in lines if "task." not in line][1:] == ["Hello \\x1b[2J", "Anew"]
+    assert "task.completed" in lines[-1]
+
+
+def test_text_for_programs_is_one_object_a_line(terminal: Terminal) -> None:
+    body = {"step_key": "1/llm", "epoch": 1, "offset": 0, "text": "Hi"}
+    stream = f"event: text\ndata: {json.dumps(body)}\n\n" + sse(event_json(1, "task.completed"))
+    server = FakeServer(
+        ok(task_json()), event_stream(stream), httpx2.Response(204), ok(task_json(status="completed", result="Hi"))
+    )
+    told = terminal.type("task", "run", "assistant", "add", "--stream", "-o", "jsonl", server=server)
+    assert json.loads(told.out.splitlines()[0]) == {"type": "text", **body}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from uuid import UUID
 
@@ -9,6 +10,7 @@ import httpx2
 import pytest
 
 from ops_core.client import AnswerNotUnderstood, RequestRefused, ServerUnreachable, WaitTimedOut
+from ops_core.client.answers import Event, TextDelta
 from ops_core.client.connection import Connection
 from ops_core.client.event_stream import EventStream
 from ops_core.tests.unit.client.fake_server import TASK_ID, FakeServer, event_json, event_stream, problem, sse
@@ -99,7 +101,7 @@ def test_a_server_that_stays_away_ends_it() -> None:
     clock = Clock()
     seen: list[int] = []
     with pytest.raises(ServerUnreachable):
-        seen.extend(event.seq for event in stream(answer, clock, None))
+        seen.extend(event.seq for event in stream(answer, clock, None) if isinstance(event, Event))
     assert seen == [1]
     assert clock.now == pytest.approx(60, abs=2)
 
@@ -131,3 +133,48 @@ def test_the_callers_time_ends_it() -> None:
 def test_what_is_no_stream_of_events_is_refused(answer: httpx2.Response) -> None:
     with pytest.raises(AnswerNotUnderstood):
         list(FakeServer(answer).client().tasks.events(ID))
+
+
+def text_sse(offset: int, text: str, *, epoch: int = 1, step_key: str = "1/llm") -> str:
+    body = {"step_key": step_key, "epoch": epoch, "offset": offset, "text": text}
+    return f"event: text\ndata: {json.dumps(body)}\n\n"
+
+
+def watched(*streams: str) -> list[int | str]:
+    """What a watch of these connections gives: numbers of events, texts of pieces."""
+    server = FakeServer(*map(event_stream, streams), httpx2.Response(204))
+    items = server.client().tasks.watch(ID)
+    return [item.text if isinstance(item, TextDelta) else item.seq for item in items]
+
+
+def test_text_comes_between_the_events() -> None:
+    first, then = sse(*EVENTS[:2]), sse(EVENTS[2])
+    assert watched(first + text_sse(0, "Hel") + text_sse(3, "lo\u2028") + then) == [1, 2, "Hel", "lo\u2028", 3]
+
+
+def test_after_a_reconnect_only_the_text_that_is_new_is_given() -> None:
+    first = sse(*EVENTS[:2]) + text_sse(0, "Hello")
+    assert watched(first, text_sse(0, "Hello, wor") + text_sse(10, "ld") + sse(EVENTS[2])) == [
+        1,
+        2,
+        "Hello",
+        ", wor",
+        "ld",
+        3,
+    ]
+
+
+def test_a_later_claim_begins_the_text_anew() -> None:
+    first = sse(*EVENTS[:2]) + text_sse(0, "Hello")
+    assert watched(first + text_sse(0, "Hi", epoch=2) + sse(EVENTS[2])) == [1, 2, "Hello", "Hi", 3]
+
+
+def test_who_asks_for_events_gets_no_text() -> None:
+    server = FakeServer(event_stream(sse(*EVENTS[:2]) + text_sse(0, "x") + sse(EVENTS[2])), httpx2.Response(204))
+    assert [event.seq for event in server.client().tasks.events(ID)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("data", ["{", "[]", '{"step_key": "1/llm"}'])
+def test_text_that_is_not_what_the_api_promises_is_an_error(data: str) -> None:
+    with pytest.raises(AnswerNotUnderstood):
+        watched(f"event: text\ndata: {data}\n\n")

@@ -12,6 +12,8 @@ import grpc.aio
 import pytest
 
 from ops_core.domain.event import EventType, NewEvent
+from ops_core.domain.text import TextDelta
+from ops_core.ports import Lease, Nudge, NudgeKind
 from ops_core.services.limits import TaskLimits
 from ops_core.tests.unit.rpc.conftest import Door, OpenDoor
 from ops_core.tests.unit.rpc.refusals import read, refusal_of, refused
@@ -173,3 +175,24 @@ async def test_an_absurd_wait_is_refused(door: Door, seconds: float) -> None:
     assert refusal.status is grpc.StatusCode.INVALID_ARGUMENT
     assert set(refusal.fields) == {"timeout_seconds"}
     assert "`timeout_seconds`" in refusal.message
+
+
+async def test_text_comes_between_the_entries_with_the_number_of_the_one_before(door: Door) -> None:
+    task = (await door.tasks.SubmitTask(pb.SubmitTaskRequest(agent="assistant", goal="x", stream=True))).task
+    assert task.stream
+    running = await door.store.run(UUID(task.id))
+    door.store.texts[running.id] = [TextDelta(step_key="1/llm", epoch=running.epoch, offset=0, text="So far")]
+    seen = asyncio.ensure_future(read(door.tasks.WatchTask(pb.WatchTaskRequest(id=task.id), timeout=10)))
+    await until(lambda: door.store.text_reads > 0)
+    piece = TextDelta(step_key="1/llm", epoch=running.epoch, offset=6, text=", so good")
+    door.nudges.send([Nudge(NudgeKind.text, running.id, delta=piece)])
+    await asyncio.sleep(0.01)
+
+    await door.store.finish(Lease(running.id, running.epoch), DONE)
+
+    events = await seen
+    assert [(event.seq, event.type) for event in events[2:]] == [(2, "text"), (2, "text"), (3, "task.completed")]
+    assert [(event.step_key, event.text.offset, event.text.text) for event in events[2:4]] == [
+        ("1/llm", 0, "So far"),
+        ("1/llm", 6, ", so good"),
+    ]

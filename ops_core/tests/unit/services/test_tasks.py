@@ -363,4 +363,5 @@ class TestWatch:
 
 async def collect(service: TaskService, caller: Caller, task_id: UUID, *, after_seq: int = 0) -> list[Event]:
     async with asyncio.timeout(SOON_SECONDS):
-        return [event async for event in service.watch(caller, task_id, after_seq=after_seq)]
+        items = service.watch(caller, task_id, after_seq=after_seq)
+        return [item async for item in items if isinstance(item, Event)]

@@ -1,0 +1,113 @@
+"""The text of steps that models are writing, so far: saved a few times a second, gone when the step is recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import delete, exists, func, insert, literal, select, tuple_, update
+
+from ops_core.domain.task import TaskStatus
+from ops_core.domain.text import TextDelta
+from ops_core.errors import OpsCoreError
+from ops_core.ports import Lease
+from ops_core.storage.group_commit import GroupCommit
+from ops_core.storage.reader import Reader
+from ops_core.storage.schema import task_deltas, tasks
+from ops_core.storage.single_write import SingleWrite
+from ops_core.storage.writes import Backend, Transaction
+
+
+@dataclass(frozen=True, slots=True)
+class TextAsk:
+    """What is to become of a task's text."""
+
+    lease: Lease
+    #: None for all steps.
+    step_key: str | None
+    #: None to forget it.
+    text: str | None
+
+
+class SqlTextStore:
+    """See `TextStore`."""
+
+    def __init__(self, *, texts: GroupCommit[TextAsk, None], single: SingleWrite, reader: Reader) -> None:
+        self._texts = texts
+        self._single = single
+        self._reader = reader
+
+    async def save_text(self, lease: Lease, step_key: str, text: str) -> None:
+        await self._texts.write(TextAsk(lease, step_key, text))
+
+    async def forget_text(self, lease: Lease, step_key: str | None = None) -> None:
+        await self._texts.write(TextAsk(lease, step_key, None))
+
+    async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
+        own = (task_deltas.c.task_id == task_id) & (task_deltas.c.epoch == epoch)
+        rows = await self._reader.rows(select(task_deltas).where(own).order_by(task_deltas.c.step_key))
+        return [
+            TextDelta(step_key=row["step_key"], epoch=row["epoch"], offset=0, text=json.loads(row["body"]))
+            for row in rows
+        ]
+
+    async def forget_left_text(self, *, limit: int) -> int:
+        runs = exists().where(tasks.c.id == task_deltas.c.task_id, tasks.c.status == TaskStatus.running)
+        left = select(task_deltas.c.task_id, task_deltas.c.step_key).where(~runs).limit(limit)
+        key = tuple_(task_deltas.c.task_id, task_deltas.c.step_key)
+
+        async def forget(tx: Transaction) -> int:
+            return len(await tx.run(delete(task_deltas).where(key.in_(left)).returning(task_deltas.c.task_id)))
+
+        return await self._single.run_repeatable(forget)
+
+
+class TextBatch:
+    """Text of many tasks, each at most once. All of it is harmless when it is written twice."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def key(self, item: TextAsk) -> UUID:
+        return item.lease.task_id
+
+    async def write(self, items: Sequence[TextAsk]) -> Sequence[OpsCoreError | None]:
+        async def write(tx: Transaction) -> None:
+            for item in sorted(items, key=lambda item: item.lease.task_id):
+                if item.text is None or item.step_key is None:
+                    await _forget(tx, item)
+                else:
+                    await _save(tx, item.lease, item.step_key, item.text)
+
+        await self._backend.transact(write)
+        return [None for _ in items]
+
+    async def write_unless_written(self, items: Sequence[TextAsk]) -> Sequence[OpsCoreError | None]:
+        return await self.write(items)
+
+
+async def _save(tx: Transaction, lease: Lease, step_key: str, text: str) -> None:
+    """Only while the lease is held: a worker that was given up must not overwrite what its successor writes."""
+    held = (tasks.c.id == lease.task_id) & (tasks.c.epoch == lease.epoch) & (tasks.c.status == TaskStatus.running)
+    same = (task_deltas.c.task_id == lease.task_id) & (task_deltas.c.step_key == step_key)
+    # As JSON: a model may write NUL, which PostgreSQL's text cannot hold.
+    body, now = json.dumps(text), func.current_timestamp()
+    known = await tx.run(
+        update(task_deltas)
+        .where(same, exists().where(held))
+        .values(epoch=lease.epoch, body=body, at=now)
+        .returning(task_deltas.c.epoch)
+    )
+    if not known:
+        row = select(tasks.c.id, literal(step_key), tasks.c.epoch, literal(body), now)
+        columns = ["task_id", "step_key", "epoch", "body", "at"]
+        await tx.run(insert(task_deltas).from_select(columns, row.where(held, ~exists().where(same))))
+
+
+async def _forget(tx: Transaction, item: TextAsk) -> None:
+    own = (task_deltas.c.task_id == item.lease.task_id) & (task_deltas.c.epoch <= item.lease.epoch)
+    if item.step_key is not None:
+        own &= task_deltas.c.step_key == item.step_key
+    await tx.run(delete(task_deltas).where(own))
