@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ops_core.domain.agent import AgentDefinition, AgentLimits
+from ops_core.domain.agent import AgentDefinition, AgentLimits, ApprovalRule, KeyRule, RetryRule
+from ops_core.domain.approval import Decision, OnTimeout
 from ops_core.errors import AgentFileInvalid
 from ops_core.runner.catalog import BUILTIN_AGENTS
 from ops_core.wire.agent_file import MAX_FILE_BYTES, load_agent_files, read_agent_file
@@ -128,3 +129,89 @@ def test_two_files_may_not_define_the_same_agent(tmp_path: Path) -> None:
     write(tmp_path, "a.yaml", "name: twin")
     write(tmp_path, "b.yaml", "name: twin")
     assert problems_of(tmp_path) == ["b.yaml:1: name 'twin' is already defined in a.yaml"]
+
+
+WAITING = """
+name: refunds
+agents: [writer, writer]
+approvals:
+  - tool: shop.refund
+    when: arguments.amount > 50
+    message: Refund {amount} EUR
+    groups: [finance]
+    required: 2
+    allowed: [approve, reject]
+    timeout_seconds: 3600
+    on_timeout: escalate
+    escalate_to: [board]
+  - when: input.amount > 1000
+retry: {base_seconds: 2, max_seconds: 60}
+queue_timeout_seconds: 600
+attempt_timeout_seconds: 300
+concurrency: {key: input.customer, limit: 3}
+rate: {key: input.customer, limit: 10, per_seconds: 60}
+fairness: {key: input.customer}
+"""
+
+
+def test_what_waits_and_what_is_limited_is_read_and_kept(tmp_path: Path) -> None:
+    definition = read_agent_file(write(tmp_path, "refunds.yaml", WAITING))
+    assert definition.agents == ("writer",)
+    assert definition.approvals == (
+        ApprovalRule(
+            tool="shop.refund",
+            when="arguments.amount > 50",
+            message="Refund {amount} EUR",
+            groups=("finance",),
+            required=2,
+            allowed=(Decision.approve, Decision.reject),
+            timeout_seconds=3600,
+            on_timeout=OnTimeout.escalate,
+            escalate_to=("board",),
+        ),
+        ApprovalRule(when="input.amount > 1000", allowed=(Decision.approve, Decision.edit, Decision.reject)),
+    )
+    assert definition.retry == RetryRule(base_seconds=2, max_seconds=60)
+    assert (definition.queue_timeout_seconds, definition.attempt_timeout_seconds) == (600, 300)
+    assert definition.concurrency == KeyRule(key="input.customer", limit=3)
+    assert definition.rate == KeyRule(key="input.customer", limit=10, per_seconds=60)
+    assert definition.fairness == KeyRule(key="input.customer")
+    assert AgentDefinition.from_json(definition.to_json()) == definition
+
+
+def test_what_is_not_used_leaves_the_digest_as_it_was(tmp_path: Path) -> None:
+    definition = read_agent_file(write(tmp_path, "plain.yaml", "name: plain\n"))
+    assert {"agents", "approvals", "retry", "concurrency", "rate", "fairness"} & definition.to_json().keys() == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("approvals:\n  - tool: x\n    when: amount > 5\n", "a.yaml:3: approvals.0.when"),
+        ("approvals:\n  - tool: x\n    when: arguments.amount >\n", "a.yaml:3: approvals.0.when"),
+        ("approvals:\n  - when: arguments.amount > 5\n", "a.yaml:2: approvals.0.when"),
+        ("approvals:\n  - tool: x\n    wen: arguments.a\n", "unknown key; known here: tool, when, message"),
+        ("approvals:\n  - tool: x\n    allowed: [maybe]\n", "a.yaml:3: approvals.0.allowed.0"),
+        ("approvals:\n  - tool: x\n    allowed: [reject]\n", "must hold approve, edit or respond"),
+        ("approvals:\n  - allowed: [approve, respond]\n", "cannot hold respond"),
+        ("approvals:\n  - tool: x\n    required: 0\n", "a.yaml:3: approvals.0.required"),
+        ("approvals:\n  - tool: x\n    on_timeout: escalate\n", "escalate needs timeout_seconds"),
+        ("approvals:\n  - tool: x\n    escalate_to: [board]\n", "is not used: on_timeout is reject"),
+        (
+            "approvals:\n  - tool: x\n    timeout_seconds: 5\n    on_timeout: escalate\n",
+            "a.yaml:2: approvals.0.escalate_to Value error, must name at least one group",
+        ),
+        ("agents: [Not A Name]\n", "a.yaml:1: agents.0"),
+        ("retry: {base_seconds: 9, max_seconds: 3}\n", "must be at least base_seconds"),
+        ("concurrency: {key: input.customer}\n", "a.yaml:1: concurrency.limit Field required"),
+        ("concurrency: {key: customer, limit: 3}\n", "such as `input.customer`"),
+        ("rate:\n  key: input.a.all(x, input.b.all(y, y))\n  limit: 1\n  per_seconds: 1\n", "a.yaml:2: rate.key"),
+        ("fairness: {key: input.customer, limit: 3}\n", "unknown key; known here: key"),
+        ("attempt_timeout_seconds: .inf\n", "a.yaml:1: attempt_timeout_seconds"),
+        ("approvals:\n" + "  - tool: x\n" * 101, "a.yaml:1: approvals List should have at most 100 items"),
+    ],
+)
+def test_a_mistake_about_waits_and_limits_is_named_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    write(tmp_path, "a.yaml", text)
+    (found,) = problems_of(tmp_path)
+    assert problem in found
