@@ -468,6 +468,7 @@ class Nudge:
 
     kind: NudgeKind
     task_id: UUID
+    #: How far the log has grown; of a `due` nudge, the milliseconds until then.
     seq: int = 0
     #: Of a `text` nudge: what has grown, and by what.
     delta: TextDelta | None = None

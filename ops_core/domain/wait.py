@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TypeAlias
 
 from ops_core.domain.approval import ApprovalRequest
 from ops_core.domain.task import JsonObject, NewTask, WaitingFor
+
+
+class WaitKind(StrEnum):
+    """What one step waits for."""
+
+    approval = "approval"
+    input = "input"
+    signal = "signal"
+    timer = "timer"
+    child = "child"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,19 +68,35 @@ class ChildWait:
 Wait: TypeAlias = ApprovalWait | InputWait | SignalWait | TimerWait | ChildWait
 
 
-def waiting_for(wait: Wait) -> WaitingFor:
-    """The word for it that a task shows."""
+def kind_of(wait: Wait) -> WaitKind:
+    """The word for it in the task's log."""
     match wait:
         case ApprovalWait():
-            return WaitingFor.approval
+            return WaitKind.approval
         case InputWait():
-            return WaitingFor.input
+            return WaitKind.input
         case SignalWait():
-            return WaitingFor.signal
+            return WaitKind.signal
         case TimerWait():
-            return WaitingFor.timer
+            return WaitKind.timer
         case ChildWait():
-            return WaitingFor.children
+            return WaitKind.child
+
+
+#: What a task shows that waits for several things: a person comes first.
+_SHOWN = {
+    WaitKind.approval: WaitingFor.approval,
+    WaitKind.input: WaitingFor.input,
+    WaitKind.signal: WaitingFor.signal,
+    WaitKind.timer: WaitingFor.timer,
+    WaitKind.child: WaitingFor.children,
+}
+
+
+def waiting_for(waits: Iterable[Wait]) -> WaitingFor:
+    """What a task shows that waits for all this; at least one."""
+    kinds = {kind_of(wait) for wait in waits}
+    return next(shown for kind, shown in _SHOWN.items() if kind in kinds)
 
 
 def wait_payload(wait: Wait) -> JsonObject:

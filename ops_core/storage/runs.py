@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, select
 
 from ops_core.domain.event import Event, EventType, NewEvent
-from ops_core.domain.outcome import Completed, Outcome, Retry
+from ops_core.domain.outcome import Completed, Outcome, Retry, Suspended
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import OpsCoreError, RunLost
 from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
@@ -22,7 +22,8 @@ from ops_core.storage.journal import reopenings_of, replayed, stages
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import event_from_record, task_from_record
 from ops_core.storage.schema import task_events
-from ops_core.storage.settlement import Settlement, merged, rings_of
+from ops_core.storage.settlement import Settlement, merged, nudges_of, rings_of
+from ops_core.storage.suspends import Suspend, suspend
 from ops_core.storage.writes import (
     NO_JSON,
     AppendAsk,
@@ -209,12 +210,11 @@ class FinishBatch:
             # who does it the other way round.
             parents = {item.parent_id for item in items if item.parent_id is not None}
             settlement = Settlement(tx, await tx.lock([*{item.lease.task_id for item in items} | parents]))
-            for item in items:
-                await _end(settlement, item)
+            await suspend(settlement, [one for item in items if (one := _end(settlement, item)) is not None])
             return await written(settlement), settlement.rings
 
         changes, rings = await self._backend.transact(finish)
-        self._nudges.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
+        self._nudges.send(nudges_of(changes))
         return _answers(items, changes, rings)
 
     async def write_unless_written(self, items: Sequence[FinishAsk]) -> Sequence[Ended | OpsCoreError]:
@@ -241,6 +241,8 @@ _STATUS_AFTER = {
     EventType.task_canceled: TaskStatus.canceled,
     EventType.task_retrying: TaskStatus.scheduled,
     EventType.task_waiting: TaskStatus.waiting,
+    # The epoch of its own run: what it stopped for was there already. That of a task which did wait is a later one.
+    EventType.task_resumed: TaskStatus.queued,
     EventType.task_handed_over: TaskStatus.queued,
 }
 
@@ -250,11 +252,15 @@ def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
     return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
 
 
-async def _end(settlement: Settlement, item: FinishAsk) -> None:
+def _end(settlement: Settlement, item: FinishAsk) -> Suspend | None:
+    """End the task, if the run is not over; what suspends it is returned, to be done for all of them together."""
     held = settlement.held(item.lease.task_id)
     if held is None or held.status is not TaskStatus.running or held.epoch != item.lease.epoch:
-        return
+        return None
+    if isinstance(item.outcome, Suspended) and held.cancel_requested_at is None:
+        return Suspend(held.id, item.outcome)
     settlement.change(settle.ended(held, item.outcome, item.result, settlement.now))
+    return None
 
 
 def _answers(

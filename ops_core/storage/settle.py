@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from ops_core.domain.event import EventType
+from ops_core.domain.event import EventType, StepPhase
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
-from ops_core.domain.task import JsonObject, RetryFrom, TaskError, TaskStatus, TaskUsage, check_transition
-from ops_core.domain.wait import waiting_for
+from ops_core.domain.task import (
+    JsonObject,
+    RetryFrom,
+    TaskError,
+    TaskStatus,
+    TaskUsage,
+    WaitingFor,
+    check_transition,
+)
 from ops_core.ports import Ring
 from ops_core.storage.json_text import dump_json
 from ops_core.storage.writes import Change, HeldTask, LoggedEvent, StoredJson
@@ -38,19 +46,56 @@ def _ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) 
         case Retry():
             return _retrying(held, outcome, now)
         case Suspended():
-            after = _moved(
-                held,
-                TaskStatus.waiting,
-                waiting_for=str(waiting_for(outcome.waits[0])),
-                wake_at=None,
-                epoch=held.epoch + 1,
-                **_RELEASED,
-            )
-            facts = {"waiting_for": str(waiting_for(outcome.waits[0]))}
-            return _change(held, after, now, (EventType.task_waiting, facts))
+            raise AssertionError("what a run waits for is begun with its suspend, see `suspends`")
         case HandedOver():
             after = _claimable(held, now, resuming=True)
             return _change(held, after, now, (EventType.task_handed_over, {"worker_id": held.worker_id}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An event of a step, its payload in the form of the row."""
+
+    type: EventType
+    payload: StoredJson
+    step_key: str | None = None
+    phase: StepPhase | None = None
+
+
+def logged(held: HeldTask, entries: Sequence[Entry], now: datetime, *, usage: TaskUsage | None = None) -> Change:
+    """Events of a task that stays where it stands."""
+    events = tuple(
+        LoggedEvent(held.seq + n, entry.type, entry.payload.text, entry.step_key, entry.phase, entry.payload.blob)
+        for n, entry in enumerate(entries, start=1)
+    )
+    spent = _usage(usage) if usage is not None else held.usage
+    return Change(held, replace(held, seq=held.seq + len(events), usage=spent), now, events)
+
+
+def suspended(held: HeldTask, waiting_for: WaitingFor, keys: Sequence[str], now: datetime, **changes: Any) -> Change:
+    """A run stops, and its task waits for the answers to these steps; `wake_at` and `pending_children` may change."""
+    after = _moved(
+        held, TaskStatus.waiting, waiting_for=str(waiting_for), epoch=held.epoch + 1, **{**_RELEASED, **changes}
+    )
+    facts = {"waiting_for": str(waiting_for), "keys": list(keys)}
+    return _change(held, after, now, (EventType.task_waiting, facts))
+
+
+def resumed(held: HeldTask, waited_for: str | None, keys: Sequence[str], now: datetime) -> Change:
+    """The answers to these steps are there: the task goes on, or does not even begin to wait."""
+    facts = {"waited_for": waited_for, "keys": list(keys)}
+    return _change(held, _claimable(held, now, resuming=True), now, (EventType.task_resumed, facts))
+
+
+def rewound(held: HeldTask, wake_at: datetime | None, now: datetime) -> Change:
+    """A waiting task is to be looked at again at another time."""
+    return Change(held, replace(held, wake_at=wake_at), now, ())
+
+
+def rejected(held: HeldTask, error: TaskError, facts: JsonObject, now: datetime) -> Change:
+    """A person refuses a task that waits for his word before it runs at all, or nobody gives it in time."""
+    after = _over(held, TaskStatus.rejected, now, error=dump_json(_flat(error)))
+    return _change(held, after, now, (EventType.task_rejected, {"error": _flat(error), **facts}))
 
 
 def canceled_by(held: HeldTask, by: str, now: datetime) -> Change | None:
@@ -104,10 +149,7 @@ def taken_back(held: HeldTask, max_crashes: int, now: datetime) -> Change:
 
 
 def released(held: HeldTask, now: datetime) -> Change:
-    """A scheduled task that is due, or a waiting one whose timer has run out."""
-    if held.status is TaskStatus.waiting:
-        facts = {"waited_for": held.waiting_for, "by": "timer"}
-        return _change(held, _claimable(held, now, resuming=True), now, (EventType.task_resumed, facts))
+    """A scheduled task that is due."""
     return _change(held, _claimable(held, now, resuming=held.resuming), now, (EventType.task_due, {}))
 
 

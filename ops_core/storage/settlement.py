@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ops_core.domain.task import TaskStatus
-from ops_core.ports import Ring
+from ops_core.ports import Nudge, NudgeKind, Ring
 from ops_core.storage.writes import Change, Held, HeldTask, Transaction
+
+#: Housekeepers are told of what is due sooner: what is due later they find by themselves.
+DUE_SOON = timedelta(seconds=60)
 
 
 class Settlement:
@@ -81,6 +84,30 @@ def merged(rings: Iterable[Ring]) -> list[Ring]:
     for ring in rings:
         by_queue.setdefault(ring.queue, []).append(ring)
     return [replace(alike[0], count=sum(ring.count for ring in alike)) for alike in by_queue.values()]
+
+
+def nudges_of(changes: Sequence[Change]) -> list[Nudge]:
+    """Who may want to look after the commit: whoever watches the tasks, the workers of those that are to stop, and the
+    housekeepers when something is due soon."""
+    nudges = [Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes]
+    asked = (c.after.id for c in changes if c.before.cancel_requested_at is None is not c.after.cancel_requested_at)
+    nudges += [Nudge(NudgeKind.cancel, id) for id in asked]
+    for change in changes:
+        at = _due_at(change.after)
+        if at is not None and at != _due_at(change.before) and at - change.at < DUE_SOON:
+            milliseconds = max(0, round((at - change.at).total_seconds() * 1000))
+            nudges.append(Nudge(NudgeKind.due, change.after.id, milliseconds))
+    return nudges
+
+
+def _due_at(task: HeldTask) -> datetime | None:
+    match task.status:
+        case TaskStatus.scheduled:
+            return task.run_at
+        case TaskStatus.waiting:
+            return task.wake_at
+        case _:
+            return None
 
 
 def _ring(before: HeldTask, after: HeldTask) -> Ring | None:

@@ -11,10 +11,10 @@ from typing import TypeVar
 from uuid import UUID
 
 from ops_core.errors import InvalidInput, StoreUnavailable, TaskNotFound
-from ops_core.ports import Nudge, NudgeBus, NudgeKind, Ring
+from ops_core.ports import Nudge, NudgeBus, Ring
 from ops_core.storage.consequences import written
 from ops_core.storage.family import with_parents
-from ops_core.storage.settlement import Settlement, rings_of
+from ops_core.storage.settlement import Settlement, nudges_of, rings_of
 from ops_core.storage.writes import AnswerLost, Backend, Change, HeldTask, Transaction, TryAgain, WriteRefused
 
 T = TypeVar("T")
@@ -70,10 +70,8 @@ class SingleWrite:
         return Changed(own, rings_of(changes)) if own is not None else None
 
     def tell(self, changes: Sequence[Change]) -> None:
-        """Tell whoever watches these tasks, and the workers of those that are to stop."""
-        self.send([Nudge(NudgeKind.event, change.after.id, change.after.seq) for change in changes])
-        asked = [c.after.id for c in changes if c.before.cancel_requested_at is None is not c.after.cancel_requested_at]
-        self.send([Nudge(NudgeKind.cancel, id) for id in asked])
+        """Tell whoever may want to look."""
+        self.send(nudges_of(changes))
 
     async def run_repeatable(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run work that is harmless when it is done twice: again until it is surely written, for a bounded time.
