@@ -39,9 +39,12 @@ from ops_core.runner.probe import check_model
 from ops_core.runner.run_task import TaskRunner
 from ops_core.runner.tool_catalog import load_tool_catalog
 from ops_core.services.agents import AgentService
+from ops_core.services.approvals import ApprovalService
 from ops_core.services.housekeeper import Housekeeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.relay import Relay
+from ops_core.services.schedules import ScheduleService
+from ops_core.services.signals import SignalService
 from ops_core.services.submission_check import SubmissionCheck
 from ops_core.services.tasks import TaskService
 from ops_core.settings import Settings
@@ -184,7 +187,13 @@ async def _http(core: Core) -> AsyncIterator[str]:
     limits = _limits(settings)
     app = make_app(
         ApiServices(
-            tasks=_task_service(core), agents=AgentService(agents=core.store), health=core.store, doorbell=core.doorbell
+            tasks=_task_service(core),
+            agents=AgentService(agents=core.store),
+            approvals=_approval_service(core),
+            signals=_signal_service(core),
+            schedules=_schedule_service(core),
+            health=core.store,
+            doorbell=core.doorbell,
         ),
         ApiConfig(
             limits=limits,
@@ -206,6 +215,9 @@ async def _rpc(core: Core) -> AsyncIterator[str]:
     server = make_rpc_server(
         tasks=_task_service(core),
         agents=AgentService(agents=core.store),
+        approvals=_approval_service(core),
+        signals=_signal_service(core),
+        schedules=_schedule_service(core),
         limits=_limits(settings),
         health_probe=core.store,
         host=settings.host,
@@ -298,6 +310,20 @@ def _task_service(core: Core) -> TaskService:
         limits=_limits(core.settings),
         model_check=_model_check(core.settings),
     )
+
+
+def _approval_service(core: Core) -> ApprovalService:
+    limits = _limits(core.settings)
+    return ApprovalService(approvals=core.store, relay=core.relay, nudges=core.nudges, limits=limits)
+
+
+def _signal_service(core: Core) -> SignalService:
+    limits = _limits(core.settings)
+    return SignalService(signals=core.store, tasks=core.store, relay=core.relay, nudges=core.nudges, limits=limits)
+
+
+def _schedule_service(core: Core) -> ScheduleService:
+    return ScheduleService(schedules=core.store, tasks=_task_service(core))
 
 
 def _children(core: Core) -> Children:

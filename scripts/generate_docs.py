@@ -160,7 +160,8 @@ def rest() -> str:
 
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of a server; no handler runs, so its services are not needed."""
-    services = ApiServices(tasks=cast(Any, None), agents=cast(Any, None), health=cast(Any, None))
+    none = cast(Any, None)
+    services = ApiServices(tasks=none, agents=none, approvals=none, signals=none, schedules=none, health=none)
     return make_app(services, ApiConfig(limits=TaskLimits())).openapi()
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
+from urllib.parse import urlencode
 
-from fastapi import Depends, Request, Response
+from fastapi import Depends, Header, Request, Response
 from pydantic import BaseModel
 
 from ops_core.api.long_wait import Draining
 from ops_core.domain.caller import Caller
 from ops_core.ports import Doorbell, HealthProbe
 from ops_core.services.agents import AgentService
+from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
+from ops_core.services.schedules import ScheduleService
+from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.wire.api_keys import ApiKey
 
 PREFIX = "/api/v1"
+KEY_DESCRIPTION = "The same key with the same request gives the first answer again, and adds nothing."
+IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description=KEY_DESCRIPTION)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +31,9 @@ class ApiServices:
 
     tasks: TaskService
     agents: AgentService
+    approvals: ApprovalService
+    signals: SignalService
+    schedules: ScheduleService
     health: HealthProbe
     #: Shown by `/readyz`, not required by it; None where this process rings none.
     doorbell: Doorbell | None = None
@@ -61,6 +70,10 @@ class Door:
     def tasks(self) -> TaskService:
         return self.services.tasks
 
+    @property
+    def approvals(self) -> ApprovalService:
+        return self.services.approvals
+
 
 def door_of(request: Request) -> Door:
     """What the request came with. `DoorDep` gives the same to a handler, at the price of FastAPI's injection."""
@@ -85,3 +98,11 @@ DoorDep = Annotated[Door, Depends(_door)]
 def reply(model: BaseModel, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """The model as JSON. Handlers answer with it so that FastAPI does not validate a second time."""
     return Response(model.model_dump_json(), status, headers, "application/json")
+
+
+def next_page(request: Request, cursor: str | None) -> dict[str, str]:
+    """The header that links to the next page, if there is one."""
+    if cursor is None:
+        return {}
+    same = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
+    return {"Link": f'<{request.url.path}?{urlencode([*same, ("cursor", cursor)])}>; rel="next"'}

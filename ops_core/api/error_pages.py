@@ -30,15 +30,29 @@ EXPLANATIONS = {
     "request, and the same key only to send the very same request again.",
     "model_not_configured": "The agent's model needs a key that is not set where the server runs. Set it, or choose "
     "another model for the agent.",
+    "step_not_found": "The task has no such step in its last round. GET /api/v1/tasks/{id}/events shows its steps: the "
+    "number before the first slash of a step_key.",
+    "decision_not_allowed": "The approval does not offer this decision, or what came with it does not fit: edited "
+    "arguments have to fit arguments_schema, a response response_schema. The problem's errors name each place.",
+    "too_many_signals": "The task keeps as many signals as it may that nobody has waited for. Nothing was added.",
     "not_found": "There is nothing at this address.",
     "task_not_found": "There is no task with this id. It may have been removed after its time of retention.",
     "agent_not_found": "There is no agent with this name. GET /api/v1/agents lists those there are.",
+    "approval_not_found": "There is no approval with this id. GET /api/v1/approvals lists those there are.",
+    "schedule_not_found": "There is no schedule of this name. GET /api/v1/schedules lists those there are.",
     "conflict": "The task is not in a state that allows this. Get the task to see how it stands.",
-    "task_finished": "The task has finished, so that it can no longer be canceled. Retry reopens it.",
-    "task_not_finished": "Only a finished task can be retried. Cancel it first, or wait for it.",
-    "unauthenticated": "The server wants its API key, as Authorization: Bearer <key> or X-API-Key: <key>.",
-    "permission_denied": "The caller is known and may not do this. A server without an API key answers to localhost "
-    "only.",
+    "task_finished": "The task has finished: it can no longer be canceled, and takes no signals. Retry reopens it.",
+    "task_not_finished": "Only a finished task can be retried or forked. Cancel it first, or wait for it.",
+    "approval_decided": "Somebody has decided this approval before, or its task has gone on without it. The detail "
+    "says who, what and when; nothing was changed.",
+    "approval_expired": "Nobody decided this approval in time, and the agent was told so. Nothing was changed.",
+    "schedule_exists": "There is a schedule of this name. Change that one, or choose another name.",
+    "schedule_changed": "Somebody changed the schedule after you had read it. Read it again, and then change it.",
+    "unauthenticated": "The server wants an API key it knows, as Authorization: Bearer <key> or X-API-Key: <key>.",
+    "permission_denied": "The caller is known and may not do this: the detail names the roles that may. A server "
+    "without an API key answers to localhost only.",
+    "not_an_approver": "This approval is for others to decide: the detail names the groups or roles. The key of an "
+    "agent never decides.",
     "unavailable": "The server cannot do this just now. Try again after the time that Retry-After names.",
     "store_unavailable": "The database cannot be reached. Nothing was lost; try again. With an idempotency key a "
     "submit can be repeated safely.",

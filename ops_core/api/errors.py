@@ -25,6 +25,7 @@ HTTP_STATUS: Mapping[type[OpsCoreError], int] = {
     errors.MethodNotAllowed: 405,
     errors.NotFound: 404,
     errors.Conflict: 409,
+    errors.ApprovalExpired: 410,
     errors.Unauthenticated: 401,
     errors.PermissionDenied: 403,
     errors.Unavailable: 503,

@@ -33,6 +33,12 @@ def answers(
     }
 
 
+def answers_nothing(description: str) -> Responses:
+    """What an operation answers that has nothing to say when all went well."""
+    errors = {status: answer for status, answer in answers(ProblemOut, None, "").items() if status != 200}
+    return {204: {"description": description}, **errors}
+
+
 def describe(app: FastAPI) -> None:
     """Complete the document that FastAPI makes."""
     made_by_fastapi = app.openapi

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from typing import Annotated
-from urllib.parse import urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
-from ops_core.api.door import PREFIX, Door, DoorDep, door_of, reply
+from ops_core.api.door import (
+    KEY_DESCRIPTION,
+    PREFIX,
+    Door,
+    DoorDep,
+    IdempotencyKey,
+    door_of,
+    next_page,
+    reply,
+)
 from ops_core.api.long_wait import patience_seconds, unless_interrupted
 from ops_core.api.openapi import answers
 from ops_core.api.strict_json import StrictRoute
-from ops_core.domain.task import RetryFrom, Task
+from ops_core.domain.task import Task
 from ops_core.errors import FieldProblem, InvalidInput
+from ops_core.wire.forks import ForkIn
 from ops_core.wire.tasks import (
     TASK_EXAMPLE,
     BatchIn,
     BatchOut,
+    ChildrenQueryIn,
     RetryIn,
     TaskIn,
+    TaskListOut,
     TaskOut,
     TaskPageOut,
     TaskQueryIn,
@@ -31,9 +42,7 @@ from ops_core.wire.tasks import (
 
 router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"], route_class=StrictRoute)
 
-_KEY_DESCRIPTION = "The same key with the same request gives the first task again, and adds nothing."
 _PREFER_DESCRIPTION = "`wait=30`: as `?wait=30` (RFC 7240)."
-IdempotencyKey = Annotated[str | None, Header(alias="Idempotency-Key", description=_KEY_DESCRIPTION)]
 Prefer = Annotated[str | None, Header(alias="Prefer", description=_PREFER_DESCRIPTION)]
 _USUAL_WAIT_SECONDS = 30.0
 # The parameters of a submit. It reads them itself: it is the hottest operation, and FastAPI's reading of these three
@@ -48,7 +57,7 @@ _SUBMIT_PARAMETERS = [
     {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": _KEY_DESCRIPTION,
+        "description": KEY_DESCRIPTION,
         "schema": {"type": "string", "maxLength": 255},
     },
     {"name": "Prefer", "in": "header", "description": _PREFER_DESCRIPTION, "schema": {"type": "string"}},
@@ -124,11 +133,7 @@ async def submit_batch(body: BatchIn, door: DoorDep, idempotency_key: Idempotenc
 async def list_tasks(request: Request, door: DoorDep, query: Annotated[TaskQueryIn, Query()]) -> Response:
     """List tasks, newest first."""
     page = await door.tasks.list(door.caller, query.to_filter(), limit=query.limit, cursor=query.cursor)
-    headers = {}
-    if page.next_cursor is not None:
-        same = [(key, value) for key, value in request.query_params.multi_items() if key != "cursor"]
-        headers["Link"] = f'<{request.url.path}?{urlencode([*same, ("cursor", page.next_cursor)])}>; rel="next"'
-    return reply(TaskPageOut.from_domain(page), headers=headers)
+    return reply(TaskPageOut.from_domain(page), headers=next_page(request, page.next_cursor))
 
 
 @router.get("/{task_id}", responses=answers(TaskOut, TASK_EXAMPLE, "The task as it stands."))
@@ -161,9 +166,56 @@ async def cancel_task(task_id: UUID, door: DoorDep) -> Response:
 
 @router.post("/{task_id}/retry", responses=answers(TaskOut, TASK_EXAMPLE, "Queued again, in its next round."))
 async def retry_task(task_id: UUID, door: DoorDep, body: RetryIn | None = None) -> Response:
-    """Retry a finished task, from its journal or from scratch."""
-    retry_from = RetryFrom.journal if body is None else body.retry_from
-    return reply(TaskOut.from_domain(await door.tasks.retry(door.caller, task_id, retry_from=retry_from)))
+    """Retry a finished task: from its journal, from a step, or from scratch."""
+    retry = RetryIn() if body is None else body
+    task = await door.tasks.retry(door.caller, task_id, retry_from=retry.retry_from, before_step=retry.step)
+    return reply(TaskOut.from_domain(task))
+
+
+@router.post(
+    "/{task_id}/fork",
+    status_code=201,
+    responses=answers(
+        TaskOut,
+        TASK_EXAMPLE,
+        "The new task.",
+        status=201,
+        more={
+            200: {
+                "model": TaskOut,
+                "description": "The idempotency key was known: the first fork.",
+                "headers": _HEADERS,
+            }
+        },
+    ),
+)
+async def fork_task(task_id: UUID, body: ForkIn, door: DoorDep, idempotency_key: IdempotencyKey = None) -> Response:
+    """Make a new task from the steps of a finished one, with other instructions, another model or another input."""
+    _check_one_key(idempotency_key, body.idempotency_key)
+    request = body.to_request(idempotency_key=idempotency_key, traceparent=door.traceparent)
+    forked = await door.tasks.fork(door.caller, task_id, request)
+    headers = {"Location": f"{PREFIX}/tasks/{forked.task.id}"}
+    if forked.replayed:
+        headers["Idempotent-Replayed"] = "true"
+    return reply(TaskOut.from_domain(forked.task), 200 if forked.replayed else 201, headers)
+
+
+@router.get(
+    "/{task_id}/children",
+    responses=answers(TaskListOut, {"data": [TASK_EXAMPLE], "next_cursor": None}, "The tasks, oldest first."),
+)
+async def list_children(task_id: UUID, door: DoorDep, query: Annotated[ChildrenQueryIn, Query()]) -> Response:
+    """List the tasks that a task has called, of all rounds."""
+    return reply(TaskListOut.from_domain(await door.tasks.children(door.caller, task_id, limit=query.limit)))
+
+
+@router.get(
+    "/{task_id}/ancestors",
+    responses=answers(TaskListOut, {"data": [TASK_EXAMPLE], "next_cursor": None}, "The tasks, itself first."),
+)
+async def list_ancestors(task_id: UUID, door: DoorDep) -> Response:
+    """List the chain above a task: itself, the task that called it, and so on up."""
+    return reply(TaskListOut.from_domain(await door.tasks.ancestors(door.caller, task_id)))
 
 
 def _wait_query(request: Request) -> float | None:

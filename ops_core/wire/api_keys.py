@@ -74,7 +74,9 @@ def _entries(text: str) -> list[_Entry]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _invalid([FieldProblem("", f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")]) from None
+        raise _invalid(
+            [FieldProblem("", f"not JSON: {error.msg} at line {error.lineno}, column {error.colno}")]
+        ) from None
     except (ValueError, RecursionError):
         raise _invalid([FieldProblem("", "not JSON that can be read")]) from None
     if not isinstance(value, list) or not 0 < len(value) <= _MAX_KEYS:

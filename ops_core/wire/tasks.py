@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictInt, StrictStr
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr
 
-from ops_core.domain.task import RetryFrom, Task, TaskError, TaskKind, TaskStatus, TaskUsage, WaitingFor
+from ops_core.domain.task import (
+    RateLimit,
+    RetryFrom,
+    Task,
+    TaskError,
+    TaskKind,
+    TaskStatus,
+    TaskUsage,
+    WaitingFor,
+)
 from ops_core.errors import FieldProblem, InvalidInput
 from ops_core.services.submission import Submission
 from ops_core.services.tasks import Submitted, TaskFilter, TaskPage
+from ops_core.wire.choices import members_of
 from ops_core.wire.times import TimeIn, TimeOut
 
 #: What a client writes: an unknown field is a mistake that it must hear of.
@@ -29,6 +39,10 @@ SUBMIT_FULL_EXAMPLE: dict[str, Any] = {
     "max_attempts": 3,
     "queue": "default",
     "labels": {"team": "support"},
+    "concurrency_key": "acme",
+    "concurrency_limit": 3,
+    "rate": {"key": "acme", "limit": 100, "per_seconds": 60},
+    "fairness_key": "acme",
 }
 TASK_ID_EXAMPLE = "019375b6-3c00-7b5a-9d2e-5f6a7b8c9d0e"
 TASK_EXAMPLE: dict[str, Any] = {
@@ -68,10 +82,38 @@ TASK_EXAMPLE: dict[str, Any] = {
         "active_seconds": 1.2,
     },
     "idempotency_key": None,
+    "queue_timeout_seconds": None,
+    "attempt_timeout_seconds": None,
+    "concurrency_key": None,
+    "concurrency_limit": None,
+    "rate": None,
+    "fairness_key": None,
+    "blocked": False,
+    "stream": False,
     "parent_id": None,
+    "depth": 0,
+    "pending_children": 0,
+    "forked_from": None,
+    "schedule_id": None,
     "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
     "worker_id": "host-1:4242:0",
 }
+
+
+_Seconds = Annotated[FiniteFloat, Field(strict=True)]
+
+
+class RateIn(BaseModel):
+    """So many starts in so much time, for all tasks with one key."""
+
+    model_config = REQUEST
+
+    key: StrictStr = Field(description="At most 256 characters.")
+    limit: StrictInt = Field(description="1 to 100,000.")
+    per_seconds: _Seconds = Field(description="More than 0, at most a year.")
+
+    def to_domain(self) -> RateLimit:
+        return RateLimit(key=self.key, limit=self.limit, per_seconds=self.per_seconds)
 
 
 class TaskIn(BaseModel):
@@ -84,12 +126,37 @@ class TaskIn(BaseModel):
     input: dict[str, Any] | None = Field(default=None, description="What the agent's input schema asks for.")
     priority: StrictInt = Field(default=5, description="0 to 9; 9 runs first.")
     run_at: TimeIn | None = Field(default=None, description="Not before this time; with a zone. Left out: now.")
-    timeout_seconds: Annotated[FiniteFloat, Field(strict=True)] | None = Field(
+    timeout_seconds: _Seconds | None = Field(
         default=None, description="Wall time for the whole task, waits included. Left out: the agent's own."
+    )
+    queue_timeout_seconds: _Seconds | None = Field(
+        default=None, description="How long it may wait for its first start once it is due. Left out: the agent's own."
+    )
+    attempt_timeout_seconds: _Seconds | None = Field(
+        default=None, description="How long one attempt may take. Left out: the agent's own."
     )
     max_attempts: StrictInt | None = Field(default=None, description="1 to 100. Left out: the agent's own.")
     queue: StrictStr | None = Field(default=None, description="Left out: the agent's own.")
     labels: dict[str, StrictStr] = Field(default_factory=dict, description="At most 32; lists can be filtered by them.")
+    concurrency_key: StrictStr | None = Field(
+        default=None,
+        description="Tasks with the same key run at most `concurrency_limit` at once. At most 256 characters. "
+        "Left out: the agent's own.",
+    )
+    concurrency_limit: StrictInt | None = Field(
+        default=None, description="1 to 100,000; goes with the key. Left out: the agent's own."
+    )
+    rate: RateIn | None = Field(
+        default=None, description="How many tasks with a key may start in a time. Left out: the agent's own."
+    )
+    fairness_key: StrictStr | None = Field(
+        default=None,
+        description="Tasks with different keys take turns in their queue, however many each has. Left out: the "
+        "agent's own.",
+    )
+    stream: StrictBool = Field(
+        default=False, description="Send the model's text to those who watch the task while it is made."
+    )
     idempotency_key: StrictStr | None = Field(
         default=None, description="The same key with the same request gives the first task again. Also as a header."
     )
@@ -106,6 +173,13 @@ class TaskIn(BaseModel):
             max_attempts=self.max_attempts,
             queue=self.queue,
             labels=self.labels,
+            queue_timeout_seconds=self.queue_timeout_seconds,
+            attempt_timeout_seconds=self.attempt_timeout_seconds,
+            concurrency_key=self.concurrency_key,
+            concurrency_limit=self.concurrency_limit,
+            rate=None if self.rate is None else self.rate.to_domain(),
+            fairness_key=self.fairness_key,
+            stream=self.stream,
             idempotency_key=idempotency_key if self.idempotency_key is None else self.idempotency_key,
             traceparent=traceparent,
         )
@@ -125,14 +199,18 @@ class RetryIn(BaseModel):
     """Where a retry starts."""
 
     model_config = ConfigDict(
-        **REQUEST, populate_by_name=True, json_schema_extra={"examples": [{"from": "journal"}, {"from": "scratch"}]}
+        **REQUEST,
+        populate_by_name=True,
+        json_schema_extra={"examples": [{"from": "journal"}, {"from": "scratch"}, {"from": "step", "step": 3}]},
     )
 
     retry_from: RetryFrom = Field(
         default=RetryFrom.journal,
         alias="from",
-        description="`journal`: finished steps are kept, the run goes on after them. `scratch`: everything anew.",
+        description="`journal`: finished steps are kept, the run goes on after them. `step`: steps before `step` are "
+        "kept, that one and what followed is done anew. `scratch`: everything anew.",
     )
+    step: StrictInt | None = Field(default=None, description="With `step`: the first one to be done anew, from 1 on.")
 
 
 class ErrorOut(BaseModel):
@@ -143,9 +221,12 @@ class ErrorOut(BaseModel):
     code: str
     message: str
     retryable: bool
+    evidence: dict[str, Any] | None = Field(
+        default=None, description="What was found where the task was quarantined: exit status, signal, last output."
+    )
 
     def to_domain(self) -> TaskError:
-        return TaskError(code=self.code, message=self.message, retryable=self.retryable)
+        return TaskError(code=self.code, message=self.message, retryable=self.retryable, evidence=self.evidence)
 
 
 class UsageOut(BaseModel):
@@ -163,6 +244,26 @@ class UsageOut(BaseModel):
 
     def to_domain(self) -> TaskUsage:
         return TaskUsage(**self.model_dump())
+
+
+class RateOut(BaseModel):
+    """So many starts in so much time, for all tasks with one key."""
+
+    model_config = RESPONSE
+
+    key: str
+    limit: int
+    per_seconds: float
+
+
+class ForkOriginOut(BaseModel):
+    """Where a fork comes from."""
+
+    model_config = RESPONSE
+
+    task_id: UUID = Field(description="The finished task.")
+    round: int = Field(description="The round whose steps were taken over.")
+    before_step: int = Field(description="Steps before this one were taken over.")
 
 
 class TaskOut(BaseModel):
@@ -193,12 +294,26 @@ class TaskOut(BaseModel):
     timeout_seconds: float | None = None
     deadline_at: TimeOut | None = None
     cancel_requested_at: TimeOut | None = None
-    waiting_for: WaitingFor | None = None
+    waiting_for: WaitingFor | None = Field(default=None, description="While it waits.")
     result: Any = None
     error: ErrorOut | None = None
     usage: UsageOut = Field(default_factory=UsageOut)
     idempotency_key: str | None = None
-    parent_id: UUID | None = None
+    queue_timeout_seconds: float | None = None
+    attempt_timeout_seconds: float | None = None
+    concurrency_key: str | None = None
+    concurrency_limit: int | None = None
+    rate: RateOut | None = None
+    fairness_key: str | None = None
+    blocked: bool = Field(
+        default=False, description="Queued and held back: its concurrency key is full, or its rate used up."
+    )
+    stream: bool = False
+    parent_id: UUID | None = Field(default=None, description="The task that called it.")
+    depth: int = Field(default=0, description="0 for a client's task, one more for each parent above.")
+    pending_children: int = Field(default=0, description="Tasks it has called that have not ended yet.")
+    forked_from: ForkOriginOut | None = None
+    schedule_id: UUID | None = Field(default=None, description="The schedule that added it.")
     traceparent: str | None = None
     worker_id: str | None = None
 
@@ -220,6 +335,29 @@ class TaskPageOut(BaseModel):
     @staticmethod
     def from_domain(page: TaskPage) -> TaskPageOut:
         return TaskPageOut(data=[TaskOut.from_domain(task) for task in page.tasks], next_cursor=page.next_cursor)
+
+
+class TaskListOut(BaseModel):
+    """Tasks that belong together, all on one page."""
+
+    model_config = ConfigDict(
+        **RESPONSE, json_schema_extra={"examples": [{"data": [TASK_EXAMPLE], "next_cursor": None}]}
+    )
+
+    data: list[TaskOut]
+    next_cursor: str | None = None
+
+    @staticmethod
+    def from_domain(tasks: Sequence[Task]) -> TaskListOut:
+        return TaskListOut(data=[TaskOut.from_domain(task) for task in tasks])
+
+
+class ChildrenQueryIn(BaseModel):
+    """The query of a task's children."""
+
+    model_config = REQUEST
+
+    limit: int = Field(default=200, description="1 to 200.")
 
 
 class BatchOut(BaseModel):
@@ -260,7 +398,7 @@ class TaskQueryIn(BaseModel):
             InvalidInput: a status that there is not, or a label without a colon.
         """
         return TaskFilter(
-            statuses=frozenset(_statuses(self.status)),
+            statuses=frozenset(members_of(TaskStatus, self.status, name="status")),
             agent=self.agent,
             queue=self.queue,
             labels=dict(map(_label, self.label)),
@@ -268,13 +406,6 @@ class TaskQueryIn(BaseModel):
             created_before=self.created_before,
             id_prefix=self.id_prefix,
         )
-
-
-def _statuses(given: list[str]) -> Iterator[TaskStatus]:
-    for name in (part.strip() for item in given for part in item.split(",")):
-        if name not in TaskStatus.__members__:
-            _refuse("status", f"must be one of {', '.join(TaskStatus)}, not {name[:50]!r}")
-        yield TaskStatus(name)
 
 
 def _label(given: str) -> tuple[str, str]:

@@ -15,9 +15,9 @@ from ops_core.api.app import make_app
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.api.serve import serving
 from ops_core.domain.agent import AgentDefinition
-from ops_core.services.agents import AgentService
-from ops_core.services.tasks import TaskLimits, TaskService
-from ops_core.tests.fakes import FakeNudges, FakeRelay, FakeStore
+from ops_core.services.tasks import TaskLimits
+from ops_core.tests.fakes import FakeNudges, FakeStore
+from ops_core.tests.in_memory import services_over
 
 TASKS = "/api/v1/tasks"
 STREAM = {"Accept": "text/event-stream"}
@@ -34,10 +34,7 @@ async def app(nudges: FakeNudges) -> FastAPI:
     store = FakeStore(nudges=nudges)
     await store.put_agents("default", [AgentDefinition(name="assistant")])
     limits = TaskLimits()
-    tasks = TaskService(
-        tasks=store, agents=store, relay=FakeRelay(), nudges=nudges, limits=limits, model_check=lambda _: None
-    )
-    services = ApiServices(tasks=tasks, agents=AgentService(agents=store), health=store)
+    services = ApiServices(**services_over(store, limits=limits), health=store)
     return make_app(services, ApiConfig(limits=limits))
 
 

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from ops_core.api.app import make_app
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.domain.agent import AgentDefinition, ModelChoice
-from ops_core.services.agents import AgentService
-from ops_core.services.tasks import TaskLimits, TaskService
+from ops_core.services.limits import TaskLimits
+from ops_core.tests.fake_approvals import FakeApprovals
 from ops_core.tests.fakes import FakeDoorbell, FakeNudges, FakeRelay, FakeStore
+from ops_core.tests.in_memory import services_over
 
 LIMITS = TaskLimits(max_goal_chars=1_000, max_batch=10, max_wait_seconds=5.0)
 
@@ -37,18 +38,26 @@ def doorbell() -> FakeDoorbell:
 
 
 @pytest.fixture
-def make(store: FakeStore, doorbell: FakeDoorbell) -> AppMaker:
-    assert store.nudges is not None
-    tasks = TaskService(
-        tasks=store,
-        agents=store,
-        relay=FakeRelay(),
-        nudges=store.nudges,
+def relay() -> FakeRelay:
+    return FakeRelay()
+
+
+@pytest.fixture
+def approvals(store: FakeStore) -> FakeApprovals:
+    return FakeApprovals(store)
+
+
+@pytest.fixture
+def make(store: FakeStore, doorbell: FakeDoorbell, relay: FakeRelay, approvals: FakeApprovals) -> AppMaker:
+    over_memory = services_over(
+        store,
         limits=LIMITS,
+        relay=relay,
+        approvals=approvals,
         model_check=lambda definition: "Set OPENAI_API_KEY." if definition.model.provider == "openai" else None,
         clock=lambda: store.now,
     )
-    services = ApiServices(tasks=tasks, agents=AgentService(agents=store), health=store, doorbell=doorbell)
+    services = ApiServices(**over_memory, health=store, doorbell=doorbell)
 
     def make_with(**settings: object) -> FastAPI:
         config = {"limits": LIMITS, "max_body_bytes": 10_000, **settings}

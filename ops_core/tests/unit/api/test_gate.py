@@ -50,7 +50,7 @@ class TestWithAKey:
         operations = [(method, path) for path, item in app.openapi()["paths"].items() for method in item]
         async with http(app) as client:
             for method, path in operations:
-                answer = await client.request(method, path.format(task_id="x", name="x"))
+                answer = await client.request(method, path.format(task_id="x", name="x", approval_id="x"))
                 is_open = path in ("/livez", "/readyz", "/healthz")
                 assert (answer.status_code == 401) != is_open, f"{method} {path}"
 

@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from ops_core.wire.pb.v1 import tasks_pb2 as ops__core_dot_v1_dot_tasks__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bops_core/v1/schedules.proto\x12\x0bops_core.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17ops_core/v1/tasks.proto\"\xf0\x03\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04\x63ron\x18\x04 \x01(\t\x12\x10\n\x08timezone\x18\x05 \x01(\t\x12,\n\x04task\x18\x06 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x07 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12+\n\x07next_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07last_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0clast_task_id\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x17\n\nlast_error\x18\x0c \x01(\tH\x01\x88\x01\x01\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x0f \x01(\t\x12\x0f\n\x07version\x18\x10 \x01(\x03\x42\x0f\n\r_last_task_idB\r\n\x0b_last_error\"\xbd\x01\n\x15\x43reateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x15\n\x08timezone\x18\x03 \x01(\tH\x00\x88\x01\x01\x12,\n\x04task\x18\x04 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x05 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x42\x0b\n\t_timezone\"\"\n\x12GetScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListSchedulesResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.ops_core.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdd\x01\n\x15UpdateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x04\x63ron\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08timezone\x18\x03 \x01(\tH\x01\x88\x01\x01\x12,\n\x04task\x18\x04 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x05 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x14\n\x07version\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_cronB\x0b\n\t_timezoneB\n\n\x08_version\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15ResumeScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"&\n\x16TriggerScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"3\n\x14ListNextTimesRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"B\n\x15ListNextTimesResponse\x12)\n\x05times\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp*Z\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x11\n\rCATCH_UP_SKIP\x10\x01\x12\x10\n\x0c\x43\x41TCH_UP_ONE\x10\x02\x12\x10\n\x0c\x43\x41TCH_UP_ALL\x10\x03\x32\xe0\x05\n\x0fScheduleService\x12K\n\x0e\x43reateSchedule\x12\".ops_core.v1.CreateScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12\x45\n\x0bGetSchedule\x12\x1f.ops_core.v1.GetScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12V\n\rListSchedules\x12!.ops_core.v1.ListSchedulesRequest\x1a\".ops_core.v1.ListSchedulesResponse\x12K\n\x0eUpdateSchedule\x12\".ops_core.v1.UpdateScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12Y\n\x0e\x44\x65leteSchedule\x12\".ops_core.v1.DeleteScheduleRequest\x1a#.ops_core.v1.DeleteScheduleResponse\x12I\n\rPauseSchedule\x12!.ops_core.v1.PauseScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12K\n\x0eResumeSchedule\x12\".ops_core.v1.ResumeScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12I\n\x0fTriggerSchedule\x12#.ops_core.v1.TriggerScheduleRequest\x1a\x11.ops_core.v1.Task\x12V\n\rListNextTimes\x12!.ops_core.v1.ListNextTimesRequest\x1a\".ops_core.v1.ListNextTimesResponseB1\n\x12io.opspawn.core.v1P\x01Z\x19opspawn.io/core/v1;corev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bops_core/v1/schedules.proto\x12\x0bops_core.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17ops_core/v1/tasks.proto\"\xf6\x03\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\tnamespace\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0c\n\x04\x63ron\x18\x04 \x01(\t\x12\x10\n\x08timezone\x18\x05 \x01(\t\x12\x32\n\nsubmission\x18\x06 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x07 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x0e\n\x06paused\x18\x08 \x01(\x08\x12+\n\x07next_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07last_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0clast_task_id\x18\x0b \x01(\tH\x00\x88\x01\x01\x12\x17\n\nlast_error\x18\x0c \x01(\tH\x01\x88\x01\x01\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x0f \x01(\t\x12\x0f\n\x07version\x18\x10 \x01(\x03\x42\x0f\n\r_last_task_idB\r\n\x0b_last_error\"\xc3\x01\n\x15\x43reateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x15\n\x08timezone\x18\x03 \x01(\tH\x00\x88\x01\x01\x12\x32\n\nsubmission\x18\x04 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x05 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x0e\n\x06paused\x18\x06 \x01(\x08\x42\x0b\n\t_timezone\"\"\n\x12GetScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"=\n\x14ListSchedulesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Z\n\x15ListSchedulesResponse\x12(\n\tschedules\x18\x01 \x03(\x0b\x32\x15.ops_core.v1.Schedule\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xe3\x01\n\x15UpdateScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\x04\x63ron\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x15\n\x08timezone\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x32\n\nsubmission\x18\x04 \x01(\x0b\x32\x1e.ops_core.v1.SubmitTaskRequest\x12&\n\x08\x63\x61tch_up\x18\x05 \x01(\x0e\x32\x14.ops_core.v1.CatchUp\x12\x14\n\x07version\x18\x06 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_cronB\x0b\n\t_timezoneB\n\n\x08_version\"%\n\x15\x44\x65leteScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x18\n\x16\x44\x65leteScheduleResponse\"$\n\x14PauseScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"%\n\x15ResumeScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"X\n\x16TriggerScheduleRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1c\n\x0fidempotency_key\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x12\n\x10_idempotency_key\"3\n\x14ListNextTimesRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\"B\n\x15ListNextTimesResponse\x12)\n\x05times\x18\x01 \x03(\x0b\x32\x1a.google.protobuf.Timestamp*Z\n\x07\x43\x61tchUp\x12\x18\n\x14\x43\x41TCH_UP_UNSPECIFIED\x10\x00\x12\x11\n\rCATCH_UP_SKIP\x10\x01\x12\x10\n\x0c\x43\x41TCH_UP_ONE\x10\x02\x12\x10\n\x0c\x43\x41TCH_UP_ALL\x10\x03\x32\xee\x05\n\x0fScheduleService\x12K\n\x0e\x43reateSchedule\x12\".ops_core.v1.CreateScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12\x45\n\x0bGetSchedule\x12\x1f.ops_core.v1.GetScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12V\n\rListSchedules\x12!.ops_core.v1.ListSchedulesRequest\x1a\".ops_core.v1.ListSchedulesResponse\x12K\n\x0eUpdateSchedule\x12\".ops_core.v1.UpdateScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12Y\n\x0e\x44\x65leteSchedule\x12\".ops_core.v1.DeleteScheduleRequest\x1a#.ops_core.v1.DeleteScheduleResponse\x12I\n\rPauseSchedule\x12!.ops_core.v1.PauseScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12K\n\x0eResumeSchedule\x12\".ops_core.v1.ResumeScheduleRequest\x1a\x15.ops_core.v1.Schedule\x12W\n\x0fTriggerSchedule\x12#.ops_core.v1.TriggerScheduleRequest\x1a\x1f.ops_core.v1.SubmitTaskResponse\x12V\n\rListNextTimes\x12!.ops_core.v1.ListNextTimesRequest\x1a\".ops_core.v1.ListNextTimesResponseB1\n\x12io.opspawn.core.v1P\x01Z\x19opspawn.io/core/v1;corev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,34 +34,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ops_core.wire.pb.v1.schedul
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022io.opspawn.core.v1P\001Z\031opspawn.io/core/v1;corev1'
-  _globals['_CATCHUP']._serialized_start=1511
-  _globals['_CATCHUP']._serialized_end=1601
+  _globals['_CATCHUP']._serialized_start=1579
+  _globals['_CATCHUP']._serialized_end=1669
   _globals['_SCHEDULE']._serialized_start=103
-  _globals['_SCHEDULE']._serialized_end=599
-  _globals['_CREATESCHEDULEREQUEST']._serialized_start=602
-  _globals['_CREATESCHEDULEREQUEST']._serialized_end=791
-  _globals['_GETSCHEDULEREQUEST']._serialized_start=793
-  _globals['_GETSCHEDULEREQUEST']._serialized_end=827
-  _globals['_LISTSCHEDULESREQUEST']._serialized_start=829
-  _globals['_LISTSCHEDULESREQUEST']._serialized_end=890
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=892
-  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=982
-  _globals['_UPDATESCHEDULEREQUEST']._serialized_start=985
-  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=1206
-  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1208
-  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1245
-  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1247
-  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1271
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=1273
-  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=1309
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1311
-  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1348
-  _globals['_TRIGGERSCHEDULEREQUEST']._serialized_start=1350
-  _globals['_TRIGGERSCHEDULEREQUEST']._serialized_end=1388
-  _globals['_LISTNEXTTIMESREQUEST']._serialized_start=1390
-  _globals['_LISTNEXTTIMESREQUEST']._serialized_end=1441
-  _globals['_LISTNEXTTIMESRESPONSE']._serialized_start=1443
-  _globals['_LISTNEXTTIMESRESPONSE']._serialized_end=1509
-  _globals['_SCHEDULESERVICE']._serialized_start=1604
-  _globals['_SCHEDULESERVICE']._serialized_end=2340
+  _globals['_SCHEDULE']._serialized_end=605
+  _globals['_CREATESCHEDULEREQUEST']._serialized_start=608
+  _globals['_CREATESCHEDULEREQUEST']._serialized_end=803
+  _globals['_GETSCHEDULEREQUEST']._serialized_start=805
+  _globals['_GETSCHEDULEREQUEST']._serialized_end=839
+  _globals['_LISTSCHEDULESREQUEST']._serialized_start=841
+  _globals['_LISTSCHEDULESREQUEST']._serialized_end=902
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_start=904
+  _globals['_LISTSCHEDULESRESPONSE']._serialized_end=994
+  _globals['_UPDATESCHEDULEREQUEST']._serialized_start=997
+  _globals['_UPDATESCHEDULEREQUEST']._serialized_end=1224
+  _globals['_DELETESCHEDULEREQUEST']._serialized_start=1226
+  _globals['_DELETESCHEDULEREQUEST']._serialized_end=1263
+  _globals['_DELETESCHEDULERESPONSE']._serialized_start=1265
+  _globals['_DELETESCHEDULERESPONSE']._serialized_end=1289
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_start=1291
+  _globals['_PAUSESCHEDULEREQUEST']._serialized_end=1327
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_start=1329
+  _globals['_RESUMESCHEDULEREQUEST']._serialized_end=1366
+  _globals['_TRIGGERSCHEDULEREQUEST']._serialized_start=1368
+  _globals['_TRIGGERSCHEDULEREQUEST']._serialized_end=1456
+  _globals['_LISTNEXTTIMESREQUEST']._serialized_start=1458
+  _globals['_LISTNEXTTIMESREQUEST']._serialized_end=1509
+  _globals['_LISTNEXTTIMESRESPONSE']._serialized_start=1511
+  _globals['_LISTNEXTTIMESRESPONSE']._serialized_end=1577
+  _globals['_SCHEDULESERVICE']._serialized_start=1672
+  _globals['_SCHEDULESERVICE']._serialized_end=2422
 # @@protoc_insertion_point(module_scope)

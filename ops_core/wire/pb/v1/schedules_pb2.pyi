@@ -64,7 +64,7 @@ class Schedule(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
-    TASK_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     NEXT_AT_FIELD_NUMBER: _builtins.int
@@ -98,12 +98,12 @@ class Schedule(_message.Message):
     version: _builtins.int
     """Raised by each change."""
     @_builtins.property
-    def task(self) -> _tasks_pb2.SubmitTaskRequest:
+    def submission(self) -> _tasks_pb2.SubmitTaskRequest:
         """What each time submits."""
 
     @_builtins.property
     def next_at(self) -> _timestamp_pb2.Timestamp:
-        """Its next time. Not set: it is paused."""
+        """Its next time; of a paused one, the first that it has passed over or is going to."""
 
     @_builtins.property
     def last_at(self) -> _timestamp_pb2.Timestamp:
@@ -125,7 +125,7 @@ class Schedule(_message.Message):
         name: _builtins.str = ...,
         cron: _builtins.str = ...,
         timezone: _builtins.str = ...,
-        task: _tasks_pb2.SubmitTaskRequest | None = ...,
+        submission: _tasks_pb2.SubmitTaskRequest | None = ...,
         catch_up: Global___CatchUp.ValueType = ...,
         paused: _builtins.bool = ...,
         next_at: _timestamp_pb2.Timestamp | None = ...,
@@ -137,9 +137,9 @@ class Schedule(_message.Message):
         created_by: _builtins.str = ...,
         version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_error", b"_last_error", "_last_task_id", b"_last_task_id", "created_at", b"created_at", "last_at", b"last_at", "last_error", b"last_error", "last_task_id", b"last_task_id", "next_at", b"next_at", "task", b"task", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_last_error", b"_last_error", "_last_task_id", b"_last_task_id", "created_at", b"created_at", "last_at", b"last_at", "last_error", b"last_error", "last_task_id", b"last_task_id", "next_at", b"next_at", "submission", b"submission", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_error", b"_last_error", "_last_task_id", b"_last_task_id", "catch_up", b"catch_up", "created_at", b"created_at", "created_by", b"created_by", "cron", b"cron", "id", b"id", "last_at", b"last_at", "last_error", b"last_error", "last_task_id", b"last_task_id", "name", b"name", "namespace", b"namespace", "next_at", b"next_at", "paused", b"paused", "task", b"task", "timezone", b"timezone", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_last_error", b"_last_error", "_last_task_id", b"_last_task_id", "catch_up", b"catch_up", "created_at", b"created_at", "created_by", b"created_by", "cron", b"cron", "id", b"id", "last_at", b"last_at", "last_error", b"last_error", "last_task_id", b"last_task_id", "name", b"name", "namespace", b"namespace", "next_at", b"next_at", "paused", b"paused", "submission", b"submission", "timezone", b"timezone", "updated_at", b"updated_at", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__last_error: _TypeAlias = _typing.Literal["last_error"]  # noqa: Y015
     _WhichOneofArgType__last_error: _TypeAlias = _typing.Literal["_last_error", b"_last_error"]  # noqa: Y015
@@ -161,11 +161,11 @@ class CreateScheduleRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
-    TASK_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
     PAUSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Lower-case letters, digits, `-` and `_`; unique in its namespace."""
+    """1 to 128 letters, digits, `.`, `_` or `-`, beginning with a letter or digit; unique in its namespace."""
     cron: _builtins.str
     """Five fields, as cron reads them, such as `0 9 * * mon-fri`."""
     timezone: _builtins.str
@@ -175,7 +175,7 @@ class CreateScheduleRequest(_message.Message):
     paused: _builtins.bool
     """Add it paused."""
     @_builtins.property
-    def task(self) -> _tasks_pb2.SubmitTaskRequest:
+    def submission(self) -> _tasks_pb2.SubmitTaskRequest:
         """What each time submits; without `run_at` and `idempotency_key`, which are the schedule's own."""
 
     def __init__(
@@ -184,13 +184,13 @@ class CreateScheduleRequest(_message.Message):
         name: _builtins.str = ...,
         cron: _builtins.str = ...,
         timezone: _builtins.str | None = ...,
-        task: _tasks_pb2.SubmitTaskRequest | None = ...,
+        submission: _tasks_pb2.SubmitTaskRequest | None = ...,
         catch_up: Global___CatchUp.ValueType = ...,
         paused: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timezone", b"_timezone", "task", b"task", "timezone", b"timezone"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_timezone", b"_timezone", "submission", b"submission", "timezone", b"timezone"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timezone", b"_timezone", "catch_up", b"catch_up", "cron", b"cron", "name", b"name", "paused", b"paused", "task", b"task", "timezone", b"timezone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timezone", b"_timezone", "catch_up", b"catch_up", "cron", b"cron", "name", b"name", "paused", b"paused", "submission", b"submission", "timezone", b"timezone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__timezone: _TypeAlias = _typing.Literal["timezone"]  # noqa: Y015
     _WhichOneofArgType__timezone: _TypeAlias = _typing.Literal["_timezone", b"_timezone"]  # noqa: Y015
@@ -283,7 +283,7 @@ class UpdateScheduleRequest(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     CRON_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
-    TASK_FIELD_NUMBER: _builtins.int
+    SUBMISSION_FIELD_NUMBER: _builtins.int
     CATCH_UP_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -297,8 +297,8 @@ class UpdateScheduleRequest(_message.Message):
     version: _builtins.int
     """Change it only if it still has this version."""
     @_builtins.property
-    def task(self) -> _tasks_pb2.SubmitTaskRequest:
-        """Another task."""
+    def submission(self) -> _tasks_pb2.SubmitTaskRequest:
+        """Another submission."""
 
     def __init__(
         self,
@@ -306,13 +306,13 @@ class UpdateScheduleRequest(_message.Message):
         name: _builtins.str = ...,
         cron: _builtins.str | None = ...,
         timezone: _builtins.str | None = ...,
-        task: _tasks_pb2.SubmitTaskRequest | None = ...,
+        submission: _tasks_pb2.SubmitTaskRequest | None = ...,
         catch_up: Global___CatchUp.ValueType = ...,
         version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cron", b"_cron", "_timezone", b"_timezone", "_version", b"_version", "cron", b"cron", "task", b"task", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cron", b"_cron", "_timezone", b"_timezone", "_version", b"_version", "cron", b"cron", "submission", b"submission", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cron", b"_cron", "_timezone", b"_timezone", "_version", b"_version", "catch_up", b"catch_up", "cron", b"cron", "name", b"name", "task", b"task", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cron", b"_cron", "_timezone", b"_timezone", "_version", b"_version", "catch_up", b"catch_up", "cron", b"cron", "name", b"name", "submission", b"submission", "timezone", b"timezone", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cron: _TypeAlias = _typing.Literal["cron"]  # noqa: Y015
     _WhichOneofArgType__cron: _TypeAlias = _typing.Literal["_cron", b"_cron"]  # noqa: Y015
@@ -419,18 +419,24 @@ class TriggerScheduleRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Its name."""
+    idempotency_key: _builtins.str
+    """Makes the trigger safe to repeat (as in `SubmitTaskRequest`)."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
+        idempotency_key: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
+    _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
 
 Global___TriggerScheduleRequest: _TypeAlias = TriggerScheduleRequest  # noqa: Y015
 

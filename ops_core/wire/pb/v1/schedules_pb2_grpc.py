@@ -74,7 +74,7 @@ class ScheduleServiceStub(object):
         self.TriggerSchedule = channel.unary_unary(
                 '/ops_core.v1.ScheduleService/TriggerSchedule',
                 request_serializer=ops__core_dot_v1_dot_schedules__pb2.TriggerScheduleRequest.SerializeToString,
-                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.Task.FromString,
+                response_deserializer=ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.FromString,
                 _registered_method=True)
         self.ListNextTimes = channel.unary_unary(
                 '/ops_core.v1.ScheduleService/ListNextTimes',
@@ -192,7 +192,7 @@ def add_ScheduleServiceServicer_to_server(servicer, server):
             'TriggerSchedule': grpc.unary_unary_rpc_method_handler(
                     servicer.TriggerSchedule,
                     request_deserializer=ops__core_dot_v1_dot_schedules__pb2.TriggerScheduleRequest.FromString,
-                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.Task.SerializeToString,
+                    response_serializer=ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.SerializeToString,
             ),
             'ListNextTimes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListNextTimes,
@@ -416,7 +416,7 @@ class ScheduleService(object):
             target,
             '/ops_core.v1.ScheduleService/TriggerSchedule',
             ops__core_dot_v1_dot_schedules__pb2.TriggerScheduleRequest.SerializeToString,
-            ops__core_dot_v1_dot_tasks__pb2.Task.FromString,
+            ops__core_dot_v1_dot_tasks__pb2.SubmitTaskResponse.FromString,
             options,
             channel_credentials,
             insecure,

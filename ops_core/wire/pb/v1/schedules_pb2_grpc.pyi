@@ -54,7 +54,7 @@ class ScheduleServiceStub:
     """Pauses a schedule. Harmless when it is paused."""
     ResumeSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.ResumeScheduleRequest, _schedules_pb2.Schedule]
     """Lets a paused schedule go on. What passed meanwhile is treated as `catch_up` says."""
-    TriggerSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _tasks_pb2.Task]
+    TriggerSchedule: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _tasks_pb2.SubmitTaskResponse]
     """Adds the schedule's task now; its times stay as they are."""
     ListNextTimes: _grpc.UnaryUnaryMultiCallable[_schedules_pb2.ListNextTimesRequest, _schedules_pb2.ListNextTimesResponse]
     """Lists the next times of a schedule, as if it were not paused."""
@@ -80,7 +80,7 @@ class ScheduleServiceAsyncStub(ScheduleServiceStub):
     """Pauses a schedule. Harmless when it is paused."""
     ResumeSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.ResumeScheduleRequest, _schedules_pb2.Schedule]  # type: ignore[assignment]
     """Lets a paused schedule go on. What passed meanwhile is treated as `catch_up` says."""
-    TriggerSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _tasks_pb2.Task]  # type: ignore[assignment]
+    TriggerSchedule: _aio.UnaryUnaryMultiCallable[_schedules_pb2.TriggerScheduleRequest, _tasks_pb2.SubmitTaskResponse]  # type: ignore[assignment]
     """Adds the schedule's task now; its times stay as they are."""
     ListNextTimes: _aio.UnaryUnaryMultiCallable[_schedules_pb2.ListNextTimesRequest, _schedules_pb2.ListNextTimesResponse]  # type: ignore[assignment]
     """Lists the next times of a schedule, as if it were not paused."""
@@ -151,7 +151,7 @@ class ScheduleServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _schedules_pb2.TriggerScheduleRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_tasks_pb2.Task, _abc.Awaitable[_tasks_pb2.Task]]:
+    ) -> _typing.Union[_tasks_pb2.SubmitTaskResponse, _abc.Awaitable[_tasks_pb2.SubmitTaskResponse]]:
         """Adds the schedule's task now; its times stay as they are."""
 
     @_abc_1.abstractmethod
