@@ -98,7 +98,7 @@ class PostgresNudgeBus:
                 payloads = list(_packed(self._me, self._take_pending()))
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     # All in one transaction: its commit is what takes the lock.
-                    await connection.execute("SELECT pg_notify(%s, said) FROM unnest(%s) AS said", (_CHANNEL, payloads))
+                    await connection.execute("SELECT pg_notify(%s, said) FROM unnest(%s::text[]) AS said", (_CHANNEL, payloads))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take_pending(self) -> list[str]:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from ops_core.domain.text import LiveText, TextDelta
 from ops_core.ports import Nudge, NudgeKind
 from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
 from ops_core.storage.store import open_store
@@ -116,3 +117,31 @@ async def test_sending_never_fails_when_the_database_is_away() -> None:
         bus.send([Nudge(NudgeKind.event, uuid4(), 1)])
     await until(lambda: len(seen) == 20_000)
     await bus.aclose()
+
+
+@pytest.mark.services
+async def test_text_crosses_processes_whole_and_in_order_however_long_it_is(postgres_url: str) -> None:
+    here, there = make_nudge_bus(postgres_url), make_nudge_bus(postgres_url)
+    await here.start()
+    await there.start()
+    seen: list[Nudge] = []
+    there.subscribe(seen.append)
+    await reaches(here, seen)
+    seen.clear()
+    task_id = uuid4()
+    texts = ["Hé: 1 ", "\x00\u2028 👩‍🚀", "x", "汉" * 5_000, "🦊" * 3_000, " end"]
+    offset = 0
+    for text in texts:
+        piece = TextDelta(step_key="1/llm: ü", epoch=3, offset=offset, text=text)
+        here.send([Nudge(NudgeKind.text, task_id, delta=piece), Nudge(NudgeKind.event, task_id, 7)])
+        offset += len(text)
+
+    def told() -> list[TextDelta]:
+        return [nudge.delta for nudge in seen if nudge.delta is not None and nudge.task_id == task_id]
+
+    await until(lambda: sum(len(piece.text) for piece in told()) == offset)
+    live = LiveText()
+    assert "".join(new.text for new in live.add(told())) == "".join(texts)
+    assert {(piece.step_key, piece.epoch) for piece in told()} == {("1/llm: ü", 3)}
+    await here.aclose()
+    await there.aclose()
