@@ -157,7 +157,12 @@ class Settings(_Layered):
     concurrency: int = Field(default=100, gt=0, le=10_000, description="Agents at once in each worker process.")
     processes: int = Field(default=1, gt=0, le=256, description="Worker processes.")
     lease_seconds: float = Field(default=30.0, ge=1, description="A worker not heard of for this long loses its tasks.")
-    max_crashes: int = Field(default=5, gt=0, description="Lost leases after which a task fails.")
+    max_crashes: int = Field(
+        default=20,
+        gt=0,
+        description="Lost leases after which a task fails: the last resort. A crash convicts nobody, since a worker "
+        "takes all of its tasks with it; after two, a task runs alone in a child process.",
+    )
     drain_seconds: float = Field(default=10.0, ge=0, description="Time running agents get to reach a step boundary.")
     loop_stall_seconds: float = Field(
         default=30.0, gt=0, description="A worker whose event loop stands still for this long ends itself."

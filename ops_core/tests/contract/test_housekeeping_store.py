@@ -11,8 +11,8 @@ from uuid import uuid4
 import pytest
 
 from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
-from ops_core.domain.outcome import Completed
-from ops_core.domain.task import TaskStatus
+from ops_core.domain.outcome import Completed, HandedOver
+from ops_core.domain.task import RetryFrom, TaskStatus
 from ops_core.errors import RunLost
 from ops_core.ports import Lease, LeaseStore, QueueBacklog
 from ops_core.storage.leases import open_lease_store
@@ -142,6 +142,34 @@ async def test_tasks_past_their_deadline_fail_unless_they_run(store: Store) -> N
     assert (await store.finish(lease(running), Completed(result=1, usage=USAGE))).status is TaskStatus.completed
 
 
+async def test_a_task_that_nobody_claims_in_time_fails(store: Store) -> None:
+    claimed = await submit_and_claim(store, queue_timeout_seconds=0.2)
+    await store.finish(lease(claimed), HandedOver(usage=USAGE))
+    waits = (await store.add_task(new_task(queue_timeout_seconds=60))).task
+    soon = datetime.now(UTC) + timedelta(seconds=0.2)
+    later = (await store.add_task(new_task(queue_timeout_seconds=60, run_at=soon))).task
+    late = (await store.add_task(new_task(queue_timeout_seconds=0.2, timeout_seconds=0.2))).task
+    never = (await store.add_task(new_task(queue_timeout_seconds=0.2))).task
+    await asyncio.sleep(0.3)
+    failed, _ = await store.fail_overdue(limit=10)
+    assert failed == 2
+    codes = {}
+    for task in (claimed, waits, later, late, never):
+        read = await store.get_task("default", task.id)
+        assert read is not None
+        codes[task.id] = read.error.code if read.error is not None else None
+    assert [codes[t.id] for t in (claimed, waits, later, late, never)] == [None, None, None, "timeout", "queue_timeout"]
+
+
+async def test_a_reopened_task_may_wait_in_the_queue_as_long_again(store: Store) -> None:
+    task = (await store.add_task(new_task(queue_timeout_seconds=0.2))).task
+    await asyncio.sleep(0.3)
+    assert await claim(store) == []
+    assert (await store.fail_overdue(limit=10))[0] == 1
+    await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
+    assert [again.id for again in await claim(store)] == [task.id]
+
+
 async def test_backlogs_count_what_is_claimable_in_each_queue(store: Store) -> None:
     assert await store.backlogs() == []
     for queue in ("a", "b", "b"):
@@ -190,6 +218,17 @@ async def test_agents_are_kept_by_content_and_the_newest_is_current(store: Store
     assert [agent.name for agent in await store.list_agents("default")] == ["another", "assistant"]
     assert await store.get_agent("b", "assistant") is None
     assert await store.list_agents("b") == []
+
+
+async def test_a_version_that_is_only_kept_is_not_the_one_that_new_tasks_get(store: Store) -> None:
+    await store.put_agents("default", [ASSISTANT])
+    changed = replace(ASSISTANT, instructions="be brief")
+    for _ in range(2):
+        await store.put_version("default", changed)
+    assert await store.get_definition(changed.digest) == changed
+    current = await store.get_agent("default", "assistant")
+    assert current is not None
+    assert current.definition == ASSISTANT
 
 
 async def test_processes_that_start_together_can_put_the_same_agents(store: Store, store_url: str) -> None:

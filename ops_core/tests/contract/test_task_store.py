@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from ops_core.domain.outcome import Completed, Failed
-from ops_core.domain.task import RetryFrom, Task, TaskError, TaskStatus, TaskUsage
+from ops_core.domain.task import Parent, RetryFrom, Task, TaskError, TaskStatus, TaskUsage
 from ops_core.errors import IdempotencyKeyReused, InvalidInput, TaskFinished, TaskNotFinished, TaskNotFound
 from ops_core.ports import Nudge, NudgeKind, TaskQuery
 from ops_core.storage.store import Store
@@ -187,6 +187,21 @@ async def test_a_retry_from_scratch_replays_nothing(store: Store) -> None:
     await store.finish(lease(task), Completed(result=1, usage=USAGE))
     await store.retry_task("default", task.id, by="me", retry_from=RetryFrom.scratch)
     assert [e.type for e in await store.load_journal(task.id, round=2)] == ["task.reopened"]
+
+
+async def test_the_line_above_a_task_and_its_children_are_listed(store: Store) -> None:
+    line = [(await store.add_task(new_task())).task]
+    for depth in range(1, 4):
+        parent = Parent(task_id=line[-1].id, round=1, step_key="1/tool/1/child/1")
+        line.append((await store.add_task(new_task(parent=parent, depth=depth))).task)
+    assert [task.id for task in await store.list_ancestors(line[3].id, limit=10)] == [task.id for task in line[::-1]]
+    assert [task.id for task in await store.list_ancestors(line[3].id, limit=2)] == [line[3].id, line[2].id]
+    assert [task.depth for task in await store.list_ancestors(line[0].id, limit=10)] == [0]
+    parent = Parent(task_id=line[0].id, round=1, step_key="1/tool/2/child/1")
+    sister = (await store.add_task(new_task(parent=parent, depth=1))).task
+    assert await store.list_children("default", line[0].id, limit=10) == [line[1], sister]
+    assert await store.list_children("default", line[0].id, limit=1) == [line[1]]
+    assert await store.list_children("b", line[0].id, limit=10) == []
 
 
 HARD_JSON: dict[str, Any] = {
