@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -53,16 +53,22 @@ def check(
 
 
 async def _reports(definitions: Sequence[AgentDefinition], mcp_config: Path | None) -> list[JsonObject]:
+    from ops_core.runner.catalog import BUILTIN_AGENTS
     from ops_core.runner.probe import probe_mcp
     from ops_core.runner.tool_catalog import load_tool_catalog
+    from ops_core.wire.agent_file import load_agent_files
 
     wanted = any(definition.mcp_servers for definition in definitions)
     probes = {probe.name: probe for probe in await probe_mcp(mcp_config)} if wanted else {}
     offered = [spec.name for spec in await load_tool_catalog().registry.specs()]
-    return [_report(definition, offered, probes) for definition in definitions]
+    known = {each.name for each in (*definitions, *load_agent_files(BUILTIN_AGENTS))}
+    return [_report(definition, offered, probes, known) for definition in definitions]
 
 
-def _report(definition: AgentDefinition, offered: Sequence[str], probes: Mapping[str, McpProbe]) -> JsonObject:
+def _report(
+    definition: AgentDefinition, offered: Sequence[str], probes: Mapping[str, McpProbe], known: Collection[str]
+) -> JsonObject:
+    from ops_core.runner.agent_tools import PREFIX
     from ops_core.runner.probe import check_model, shown_model
 
     problem = check_model(definition)
@@ -81,8 +87,26 @@ def _report(definition: AgentDefinition, offered: Sequence[str], probes: Mapping
             problems.append(f"the MCP server {server!r} cannot be used: {probe.detail}")
         else:
             found += probe.tools
+    for agent in definition.agents:
+        if agent in known:
+            found.append(PREFIX + agent)
+        else:
+            problems.append(f"there is no agent {agent!r} to call; there are {', '.join(sorted(known))}")
+    if not problems:
+        # A tool that could not be looked for may be the one that a rule is about.
+        problems += _rules_about_nothing(definition, found)
     tools = list(dict.fromkeys(found))
     return {"name": definition.name, "model": shown_model(definition), "tools": tools, "problems": problems}
+
+
+def _rules_about_nothing(definition: AgentDefinition, tools: Sequence[str]) -> list[str]:
+    """A rule about a tool that the agent does not have guards nothing, which is not what its author means."""
+    there = ", ".join(tools) or "none"
+    return [
+        f"approvals.{index} is about the tool {rule.tool!r}, which the agent does not have; it has {there}"
+        for index, rule in enumerate(definition.approvals)
+        if rule.tool is not None and not any(fnmatchcase(name, rule.tool) for name in tools)
+    ]
 
 
 def _write(reports: list[JsonObject]) -> None:

@@ -13,8 +13,10 @@ from agentkit.transcript import Message, ToolMessage, UserMessage
 
 _SELF_DESCRIPTION = (
     "I am the demo model that is built in for first runs and tests, not a real language model. I can do arithmetic "
-    "(What is 6 * 7?), tell and convert times (What time is it in Tokyo?), convert units (Convert 5 miles to km) and "
-    "look things up in the demo handbook (Look up the refund policy), each with a tool that I am offered. "
+    "(What is 6 * 7?), tell and convert times (What time is it in Tokyo?), convert units (Convert 5 miles to km), "
+    "look things up in the demo handbook (Look up the refund policy), refund (Refund 80 EUR to Ada), ask (Ask a person "
+    "which colour), wait (Wait 5 seconds; Wait for the signal paid) and pass work on (Have the agent writer …), each "
+    "with a tool that I am offered. "
     "For anything else, set up a real model."
 )
 #: For a part that is beyond the demo model.

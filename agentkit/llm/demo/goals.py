@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from agentkit.llm.demo.errands import errands_in
 from agentkit.llm.demo.numbers import expression_in
 from agentkit.llm.demo.places import zone_of
 from agentkit.llm.demo.skills import (
@@ -29,7 +30,9 @@ _SPLIT = re.compile(
     r"(?=(?:what|who|when|where|how|convert|find|look|tell|search|calculate|compute)\b)",
     re.IGNORECASE,
 )
-_COURTESY = re.compile(r"(?:hi|hello|hey|please|thanks|thank you|good (?:morning|day|evening))[ ,!]*", re.IGNORECASE)
+_COURTESY = re.compile(
+    r"\b(?:hi|hello|hey|please|thanks|thank you|good (?:morning|day|evening))\b[ ,!]*", re.IGNORECASE
+)
 _TIME = r"(?P<time>\d{1,2}(?::\d{2}(?::\d{2})?)?\s*(?:[ap]\.?m\b\.?)?)"
 _CONVERT_TIME = re.compile(
     _TIME + r"\s+(?:from\s+|in\s+)?(?P<source>[a-z_/ .]+?)(?:\s+time)?,?\s+(?:to|in|into)\s+(?P<target>[a-z_/ .]+)",
@@ -79,7 +82,7 @@ def parts_of(goal: str) -> list[str]:
 
 def skills_for(part: str, tools: OfferedTools) -> list[Skill]:
     """What to do about one part of a goal; empty when it is beyond the demo model."""
-    readers = (_times_converted, _units, _looked_up, _times_now, _calculated, _asked_of_the_handbook)
+    readers = (errands_in, _times_converted, _units, _looked_up, _times_now, _calculated, _asked_of_the_handbook)
     return next((skills for read in readers if (skills := list(read(part, tools)))), [])
 
 

@@ -25,26 +25,26 @@ Skill: TypeAlias = Generator[DemoCall, Observation, str]
 
 
 def arithmetic(expression: str, tools: OfferedTools) -> Skill:
-    seen = yield from _call(tools.calculate(expression), "a calculator")
-    return _failed(f"work out {expression}", seen) if seen.is_error else f"{expression} = {seen.content}"
+    seen = yield from called(tools.calculate(expression), "a calculator")
+    return failed(f"work out {expression}", seen) if seen.is_error else f"{expression} = {seen.content}"
 
 
 def time_now(place: str, zone: str, tools: OfferedTools) -> Skill:
-    seen = yield from _call(tools.time_now(zone), "a clock")
+    seen = yield from called(tools.time_now(zone), "a clock")
     if seen.is_error and (better := _suggested_zone(seen.content)):
-        seen = yield from _call(tools.time_now(better), "a clock")
-    return _failed(f"tell the time in {place}", seen) if seen.is_error else f"{place}: {_readable(seen.content)}"
+        seen = yield from called(tools.time_now(better), "a clock")
+    return failed(f"tell the time in {place}", seen) if seen.is_error else f"{place}: {_readable(seen.content)}"
 
 
 def time_conversion(time: str, source: str, target: str, tools: OfferedTools) -> Skill:
-    seen = yield from _call(tools.convert_time(time, source, target), "a clock that converts times")
+    seen = yield from called(tools.convert_time(time, source, target), "a clock that converts times")
     failure = f"convert {time} from {source} to {target}"
-    return _failed(failure, seen) if seen.is_error else _readable(seen.content)
+    return failed(failure, seen) if seen.is_error else _readable(seen.content)
 
 
 def unit_conversion(value: float, source: str, target: str, tools: OfferedTools) -> Skill:
-    seen = yield from _call(tools.convert_units(value, source, target), "a unit converter")
-    return _failed(f"convert {value:g} {source} to {target}", seen) if seen.is_error else seen.content
+    seen = yield from called(tools.convert_units(value, source, target), "a unit converter")
+    return failed(f"convert {value:g} {source} to {target}", seen) if seen.is_error else seen.content
 
 
 def lookup(topic: str, tools: OfferedTools) -> Skill:
@@ -64,9 +64,9 @@ def lookup_and_calculate(topic: str, operation: str, tools: OfferedTools) -> Ski
     if amount is None:
         return f"I found {found.name} in the handbook, but no amount in it for {topic!r}."
     expression = operation.format(amount)
-    seen = yield from _call(tools.calculate(expression), "a calculator")
+    seen = yield from called(tools.calculate(expression), "a calculator")
     if seen.is_error:
-        return _failed(f"work out {expression}", seen)
+        return failed(f"work out {expression}", seen)
     return f"The handbook ({found.name}) says: {fact}. So {expression} = {seen.content}."
 
 
@@ -78,17 +78,17 @@ class _Document:
 
 def _find(topic: str, tools: OfferedTools) -> Generator[DemoCall, Observation, _Document | str]:
     """The document about the topic, or what to say when there is none."""
-    hits = yield from _call(tools.search(topic), "a tool to search the handbook")
+    hits = yield from called(tools.search(topic), "a tool to search the handbook")
     if hits.is_error:
-        hits = yield from _call(tools.search(topic), "a tool to search the handbook")
+        hits = yield from called(tools.search(topic), "a tool to search the handbook")
     if hits.is_error:
-        return _failed("search the handbook", hits)
+        return failed("search the handbook", hits)
     problem = f"The handbook has nothing about {topic!r}, and beyond it I know nothing: I am only a demo model."
     # The second name is the other try when the first cannot be read or is about something else.
     for name in hit_names(hits.content)[:2]:
-        page = yield from _call(tools.read(name), "a tool to read the handbook")
+        page = yield from called(tools.read(name), "a tool to read the handbook")
         if page.is_error:
-            problem = _failed(f"read {name!r} in the handbook", page)
+            problem = failed(f"read {name!r} in the handbook", page)
         elif is_about(topic, f"{name} {page.content}"):
             return _Document(name, page.content)
     return problem
@@ -109,13 +109,15 @@ class ToolNotOffered(Exception):
     """No tool that was offered serves the purpose; the message names what is missing."""
 
 
-def _call(call: DemoCall | None, what: str) -> Generator[DemoCall, Observation, Observation]:
+def called(call: DemoCall | None, what: str) -> Generator[DemoCall, Observation, Observation]:
+    """What came of the call; `what` says what is missing when no tool was offered for it."""
     if call is None:
         raise ToolNotOffered(what)
     return (yield call)
 
 
-def _failed(what: str, seen: Observation) -> str:
+def failed(what: str, seen: Observation) -> str:
+    """What to say when a call could not do it."""
     return f"I could not {what}: {seen.content}"
 
 

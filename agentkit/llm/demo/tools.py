@@ -46,6 +46,21 @@ class OfferedTools:
     def read(self, name: str) -> DemoCall | None:
         return self._call({"name": name}, last_names=("read",)) or self._by_proxy("read", {"name": name})
 
+    def refund(self, amount: float, currency: str, customer: str) -> DemoCall | None:
+        return self._call({"amount": amount, "currency": currency, "customer": customer}, last_names=("refund",))
+
+    def ask(self, question: str) -> DemoCall | None:
+        return self._call({"question": question}, last_names=("ask_person",))
+
+    def sleep(self, seconds: float) -> DemoCall | None:
+        return self._call({"seconds": seconds}, last_names=("sleep",))
+
+    def wait_for_signal(self, name: str) -> DemoCall | None:
+        return self._call({"name": name}, last_names=("wait_for_signal",))
+
+    def give_to(self, agent: str, goal: str) -> DemoCall | None:
+        return self._call({"goal": goal}, last_names=(agent,))
+
     def _call(self, arguments: JsonObject, *, last_names: tuple[str, ...] = ()) -> DemoCall | None:
         """The first tool that has all of these parameters and requires no other."""
         for spec in self._specs:

@@ -47,3 +47,19 @@ def test_a_folder_that_is_not_there_is_told(command: Command) -> None:
     told = command("agent", "check", "nowhere")
     assert told.code == 2
     assert "nowhere" in told.err
+
+
+def test_agents_and_tools_that_rules_name_must_be_there(command: Command) -> None:
+    write("helper.yaml", "agents: [writer, nobody]\n")
+    write("writer.yaml", "tools: [calculator]\napprovals: [{tool: refund}]\n")
+    told = command("agent", "check")
+    assert told.code == 1
+    assert "there is no agent 'nobody' to call; there are assistant, helper, writer" in " ".join(told.err.split())
+    assert "approvals.0 is about the tool 'refund', which the agent does not have" in " ".join(told.err.split())
+
+
+def test_other_agents_are_tools_that_rules_can_name(command: Command) -> None:
+    write("helper.yaml", "agents: [assistant]\napprovals: [{tool: agent.*}]\n")
+    told = command("agent", "check", "-o", "json")
+    assert told.code == 0
+    assert json.loads(told.out)[0]["tools"] == ["agent.assistant"]
