@@ -12,21 +12,30 @@ from grpc_reflection.v1alpha import reflection
 from ops_core.errors import ConfigurationInvalid
 from ops_core.ports import HealthProbe
 from ops_core.rpc.agents import AgentServicer
+from ops_core.rpc.approvals import ApprovalServicer
 from ops_core.rpc.doorkeeper import Doorkeeper
 from ops_core.rpc.drain import Drain
 from ops_core.rpc.health import HealthLoop
 from ops_core.rpc.info import InfoServicer
+from ops_core.rpc.schedules import ScheduleServicer
 from ops_core.rpc.tasks import TaskServicer
 from ops_core.services.agents import AgentService
+from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
+from ops_core.services.schedules import ScheduleService
+from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.telemetry import LogEvent, get_logger
 from ops_core.wire.api_keys import ApiKey
 from ops_core.wire.pb.v1 import (
     agents_pb2,
     agents_pb2_grpc,
+    approvals_pb2,
+    approvals_pb2_grpc,
     info_pb2,
     info_pb2_grpc,
+    schedules_pb2,
+    schedules_pb2_grpc,
     tasks_pb2,
     tasks_pb2_grpc,
 )
@@ -34,7 +43,7 @@ from ops_core.wire.request_head import KeyCheck
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (tasks_pb2, agents_pb2, info_pb2)
+    for module in (tasks_pb2, approvals_pb2, schedules_pb2, agents_pb2, info_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -95,6 +104,9 @@ def make_server(
     *,
     tasks: TaskService,
     agents: AgentService,
+    approvals: ApprovalService,
+    signals: SignalService,
+    schedules: ScheduleService,
     limits: TaskLimits,
     health_probe: HealthProbe,
     host: str,
@@ -112,10 +124,14 @@ def make_server(
     server = grpc.aio.server(interceptors=[doorkeeper], options=options)
 
     # Our servicers get a Call where generated code expects grpc's context: the doorkeeper sees to it.
-    task_servicer: Any = TaskServicer(tasks=tasks, limits=limits, drain=drain)
+    task_servicer: Any = TaskServicer(tasks=tasks, signals=signals, limits=limits, drain=drain)
+    approval_servicer: Any = ApprovalServicer(approvals=approvals, limits=limits)
+    schedule_servicer: Any = ScheduleServicer(schedules=schedules, limits=limits)
     agent_servicer: Any = AgentServicer(agents=agents)
     info_servicer: Any = InfoServicer(version=version, limits=limits, max_body_bytes=max_body_bytes)
     tasks_pb2_grpc.add_TaskServiceServicer_to_server(task_servicer, server)
+    approvals_pb2_grpc.add_ApprovalServiceServicer_to_server(approval_servicer, server)
+    schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(schedule_servicer, server)
     agents_pb2_grpc.add_AgentServiceServicer_to_server(agent_servicer, server)
     info_pb2_grpc.add_InfoServiceServicer_to_server(info_servicer, server)
 

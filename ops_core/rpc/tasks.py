@@ -9,15 +9,18 @@ from contextlib import aclosing
 from ops_core.domain.event import Event
 from ops_core.domain.task import Task
 from ops_core.domain.text import TextDelta
-from ops_core.errors import FieldProblem, InvalidInput
 from ops_core.rpc.call import Call
 from ops_core.rpc.drain import Drain, ServerStopping
+from ops_core.rpc.paging import PAGE_BYTES, as_many_as_fit, page_size
 from ops_core.services.limits import TaskLimits
+from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
+from ops_core.wire.protobuf_signals import sent_message, signal_message, signal_request_from
 from ops_core.wire.protobuf_tasks import (
     event_message,
     filter_from,
+    fork_request_from,
     retry_from_from,
     submission_from,
     submitted_message,
@@ -29,8 +32,7 @@ from ops_core.wire.protobuf_tasks import (
 _DEFAULT_TASKS = 50
 _DEFAULT_EVENTS = 100
 _MAX_EVENTS = 500
-#: gRPC clients refuse replies over 4 MiB unless told otherwise, so a page ends before that.
-_PAGE_BYTES = 3 * 1024 * 1024
+_DEFAULT_SIGNALS = 200
 #: A wait answers this long before the client's deadline; for short ones, a tenth of what is left.
 _ANSWER_SECONDS = 0.5
 
@@ -38,8 +40,9 @@ _ANSWER_SECONDS = 0.5
 class TaskServicer:
     """Each method: translate in, call one service method, translate out."""
 
-    def __init__(self, *, tasks: TaskService, limits: TaskLimits, drain: Drain) -> None:
+    def __init__(self, *, tasks: TaskService, signals: SignalService, limits: TaskLimits, drain: Drain) -> None:
         self._tasks = tasks
+        self._signals = signals
         self._limits = limits
         self._drain = drain
 
@@ -59,12 +62,12 @@ class TaskServicer:
         return task_message(await self._tasks.get(call.caller, task_id_from(request.id)))
 
     async def ListTasks(self, request: pb.ListTasksRequest, call: Call) -> pb.ListTasksResponse:
-        limit = _page_size(request.page_size, default=_DEFAULT_TASKS, most=self._limits.max_page)
+        limit = page_size(request.page_size, default=_DEFAULT_TASKS, most=self._limits.max_page)
         wanted, cursor = filter_from(request), request.page_token or None
         while True:
             page = await self._tasks.list(call.caller, wanted, limit=limit, cursor=cursor)
             reply = pb.ListTasksResponse(tasks=map(task_message, page.tasks), next_page_token=page.next_cursor or "")
-            if limit == 1 or reply.ByteSize() <= _PAGE_BYTES:
+            if limit == 1 or reply.ByteSize() <= PAGE_BYTES:
                 return reply
             limit = max(1, min(limit, len(page.tasks)) // 2)
 
@@ -73,7 +76,34 @@ class TaskServicer:
 
     async def RetryTask(self, request: pb.RetryTaskRequest, call: Call) -> pb.Task:
         task_id, retry_from = task_id_from(request.id), retry_from_from(request.retry_from)
-        return task_message(await self._tasks.retry(call.caller, task_id, retry_from=retry_from))
+        step = request.step if request.HasField("step") else None
+        return task_message(await self._tasks.retry(call.caller, task_id, retry_from=retry_from, before_step=step))
+
+    async def ForkTask(self, request: pb.ForkTaskRequest, call: Call) -> pb.SubmitTaskResponse:
+        task_id, fork = task_id_from(request.id), fork_request_from(request, traceparent=call.traceparent)
+        return submitted_message(await self._tasks.fork(call.caller, task_id, fork))
+
+    async def ListTaskChildren(self, request: pb.ListTaskChildrenRequest, call: Call) -> pb.ListTaskChildrenResponse:
+        most = self._limits.max_page
+        limit = page_size(request.page_size, default=most, most=most)
+        tasks = await self._tasks.children(call.caller, task_id_from(request.id), limit=limit)
+        shown = as_many_as_fit(map(task_message, tasks))
+        return pb.ListTaskChildrenResponse(tasks=shown, has_more=len(shown) < len(tasks))
+
+    async def ListTaskAncestors(self, request: pb.ListTaskAncestorsRequest, call: Call) -> pb.ListTaskAncestorsResponse:
+        tasks = await self._tasks.ancestors(call.caller, task_id_from(request.id))
+        shown = as_many_as_fit(map(task_message, tasks))
+        return pb.ListTaskAncestorsResponse(tasks=shown, has_more=len(shown) < len(tasks))
+
+    async def SendSignal(self, request: pb.SendSignalRequest, call: Call) -> pb.SendSignalResponse:
+        task_id, signal = task_id_from(request.id), signal_request_from(request)
+        return sent_message(await self._signals.send(call.caller, task_id, signal))
+
+    async def ListSignals(self, request: pb.ListSignalsRequest, call: Call) -> pb.ListSignalsResponse:
+        limit = page_size(request.page_size, default=_DEFAULT_SIGNALS, most=self._limits.max_signals)
+        signals = await self._signals.list(call.caller, task_id_from(request.id), limit=limit)
+        shown = as_many_as_fit(map(signal_message, signals))
+        return pb.ListSignalsResponse(signals=shown, has_more=len(shown) < len(signals))
 
     async def WaitTask(self, request: pb.WaitTaskRequest, call: Call) -> pb.Task:
         wanted = request.timeout_seconds if request.HasField("timeout_seconds") else None
@@ -89,7 +119,7 @@ class TaskServicer:
             return await self._tasks.get(call.caller, task_id)
 
     async def ListTaskEvents(self, request: pb.ListTaskEventsRequest, call: Call) -> pb.ListTaskEventsResponse:
-        limit = _page_size(request.page_size, default=_DEFAULT_EVENTS, most=_MAX_EVENTS)
+        limit = page_size(request.page_size, default=_DEFAULT_EVENTS, most=_MAX_EVENTS)
         events = await self._tasks.events(
             # One more than asked for tells whether there are more.
             call.caller,
@@ -112,14 +142,6 @@ class TaskServicer:
                         yield text_message(item, task_id=task_id, seq=seq)
 
 
-def _page_size(asked: int, *, default: int, most: int) -> int:
-    """AIP-158: 0 is the server's choice, too many are cut down, fewer than none are refused."""
-    if asked < 0:
-        detail = f"must not be negative, not {asked}: 0 leaves it to the server"
-        raise InvalidInput(f"`page_size` {detail}.", problems=[FieldProblem("/page_size", detail)])
-    return min(asked or default, most)
-
-
 def _wait_seconds(asked: float | None, left: float | None, *, most: float) -> float:
     """How long to wait, so that the answer is back before the deadline. What was asked for is judged by the service."""
     wanted = most if asked is None else asked
@@ -130,13 +152,5 @@ def _wait_seconds(asked: float | None, left: float | None, *, most: float) -> fl
 
 
 def _events_page(events: Sequence[Event], limit: int) -> pb.ListTaskEventsResponse:
-    reply, size = pb.ListTaskEventsResponse(), 0
-    for event in events[:limit]:
-        message = event_message(event)
-        size += message.ByteSize()
-        # The first one goes in whatever its size, or the client would never get past it.
-        if size > _PAGE_BYTES and reply.events:
-            break
-        reply.events.append(message)
-    reply.has_more = len(reply.events) < len(events)
-    return reply
+    shown = as_many_as_fit(map(event_message, events[:limit]))
+    return pb.ListTaskEventsResponse(events=shown, has_more=len(shown) < len(events))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 
@@ -39,6 +40,24 @@ def value_from_json(value: JsonValue) -> Value | None:
     except _NotExact:
         return None
     return message
+
+
+def put_object(message: Any, name: str, value: JsonObject | None) -> None:
+    """Set the field to the object, or where a Struct cannot hold it exactly `<name>_json` to its text; None to none."""
+    if value is None:
+        return
+    if (struct := struct_from_json(value)) is not None:
+        getattr(message, name).CopyFrom(struct)
+    else:
+        setattr(message, f"{name}_json", json_text(value))
+
+
+def put_value(message: Any, name: str, value: JsonValue) -> None:
+    """As `put_object`, for any JSON; None is null."""
+    if (wrapped := value_from_json(value)) is not None:
+        getattr(message, name).CopyFrom(wrapped)
+    else:
+        setattr(message, f"{name}_json", json_text(value))
 
 
 def json_text(value: JsonValue) -> str:
@@ -84,6 +103,32 @@ def _fill_value(message: Value, value: JsonValue, *, depth: int) -> None:
             raise TypeError(f"not JSON: {type(value).__name__}")
 
 
+def object_of(request: Any, name: str, *, pointer: str = "") -> JsonObject | None:
+    """The object in the field or, as text, in `<name>_json`; None when neither is set.
+
+    Raises:
+        InvalidInput, MalformedRequest: it is none.
+    """
+    match request.WhichOneof(f"{name}_form"):
+        case None:
+            return None
+        case field if field == name:
+            return json_from_struct(getattr(request, name), pointer=f"{pointer}/{name}")
+        case field:
+            return object_from_json_text(getattr(request, field), pointer=f"{pointer}/{field}")
+
+
+def value_of(request: Any, name: str) -> JsonValue:
+    """As `object_of`, for any JSON; None also for null."""
+    match request.WhichOneof(f"{name}_form"):
+        case None:
+            return None
+        case field if field == name:
+            return _json_from_value(getattr(request, name), f"/{name}")
+        case field:
+            return _value_from_json_text(getattr(request, field), pointer=f"/{field}")
+
+
 def json_from_struct(struct: Struct, *, pointer: str) -> JsonObject:
     """The object that was meant; whole numbers become integers, as they would from JSON.
 
@@ -123,8 +168,16 @@ def object_from_json_text(text: str, *, pointer: str) -> JsonObject:
         InvalidInput: it holds something else.
         MalformedRequest: it is not JSON, or nested deeper than can be read.
     """
+    value = _value_from_json_text(text, pointer=pointer)
+    if not isinstance(value, dict):
+        detail = f"must hold a JSON object, not {type(value).__name__}"
+        raise InvalidInput(f"`{_shown(pointer)}` {detail}.", problems=[FieldProblem(pointer, detail)])
+    return value
+
+
+def _value_from_json_text(text: str, *, pointer: str) -> JsonValue:
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except RecursionError as error:
         raise _malformed(pointer, "is nested too deep to be read") from error
     except ValueError as error:
@@ -132,10 +185,6 @@ def object_from_json_text(text: str, *, pointer: str) -> JsonObject:
         limit = sys.get_int_max_str_digits()
         why = str(error) if isinstance(error, json.JSONDecodeError) else f"an integer has more than {limit} digits"
         raise _malformed(pointer, f"is not JSON: {why}") from error
-    if not isinstance(value, dict):
-        detail = f"must hold a JSON object, not {type(value).__name__}"
-        raise InvalidInput(f"`{_shown(pointer)}` {detail}.", problems=[FieldProblem(pointer, detail)])
-    return value
 
 
 def _malformed(pointer: str, detail: str) -> MalformedRequest:

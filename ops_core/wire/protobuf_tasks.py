@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any
 from uuid import UUID
 
 from ops_core.domain.event import Event
-from ops_core.domain.task import JsonObject, RetryFrom, Task, TaskError, TaskKind, TaskStatus, TaskUsage, WaitingFor
+from ops_core.domain.task import (
+    ForkOrigin,
+    RateLimit,
+    RetryFrom,
+    Task,
+    TaskError,
+    TaskKind,
+    TaskStatus,
+    TaskUsage,
+    WaitingFor,
+)
 from ops_core.domain.text import TextDelta
-from ops_core.errors import FieldProblem, InvalidInput
+from ops_core.services.forks import ForkRequest, ModelChange
 from ops_core.services.submission import Submission
 from ops_core.services.tasks import Submitted, TaskFilter
 from ops_core.wire.events import TEXT_EVENT
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
-from ops_core.wire.protobuf_json import (
-    json_from_struct,
-    json_text,
-    object_from_json_text,
-    struct_from_json,
-    value_from_json,
-)
+from ops_core.wire.protobuf_enums import member_of, numbers_of
+from ops_core.wire.protobuf_ids import uuid_from
+from ops_core.wire.protobuf_json import object_of, put_object, put_value
 from ops_core.wire.protobuf_time import datetime_from, timestamp_from
 
-_E = TypeVar("_E", bound=StrEnum)
-
-
-def _numbers(enum: type[_E], message_enum: Any, prefix: str) -> Mapping[_E, Any]:
-    """The protobuf number of each member, found by its name in the message enum (which stubs describe as a type)."""
-    return {member: message_enum.Value(f"{prefix}_{member.name.upper()}") for member in enum}
-
-
-STATUS_NUMBERS = _numbers(TaskStatus, pb.TaskStatus, "TASK_STATUS")
-KIND_NUMBERS = _numbers(TaskKind, pb.TaskKind, "TASK_KIND")
-WAITING_FOR_NUMBERS = _numbers(WaitingFor, pb.WaitingFor, "WAITING_FOR")
-RETRY_FROM_NUMBERS = _numbers(RetryFrom, pb.RetryFrom, "RETRY_FROM")
+STATUS_NUMBERS = numbers_of(TaskStatus, pb.TaskStatus, "TASK_STATUS")
+KIND_NUMBERS = numbers_of(TaskKind, pb.TaskKind, "TASK_KIND")
+WAITING_FOR_NUMBERS = numbers_of(WaitingFor, pb.WaitingFor, "WAITING_FOR")
+RETRY_FROM_NUMBERS = numbers_of(RetryFrom, pb.RetryFrom, "RETRY_FROM")
 
 
 def task_message(task: Task) -> pb.Task:
@@ -70,22 +66,37 @@ def task_message(task: Task) -> pb.Task:
         parent_id=None if task.parent_id is None else str(task.parent_id),
         traceparent=task.traceparent,
         worker_id=task.worker_id,
+        queue_timeout_seconds=task.queue_timeout_seconds,
+        attempt_timeout_seconds=task.attempt_timeout_seconds,
+        concurrency_key=task.concurrency_key,
+        concurrency_limit=task.concurrency_limit,
+        rate=_rate_message(task.rate),
+        fairness_key=task.fairness_key,
+        blocked=task.blocked,
+        depth=task.depth,
+        pending_children=task.pending_children,
+        forked_from=None if task.forked_from is None else _fork_origin_message(task.forked_from),
+        schedule_id=None if task.schedule_id is None else str(task.schedule_id),
         stream=task.stream,
     )
-    if (struct := struct_from_json(task.input)) is not None:
-        message.input.CopyFrom(struct)
-    else:
-        message.input_json = json_text(task.input)
+    put_object(message, "input", task.input)
     if task.status is TaskStatus.completed:
-        if (value := value_from_json(task.result)) is not None:
-            message.result.CopyFrom(value)
-        else:
-            message.result_json = json_text(task.result)
+        put_value(message, "result", task.result)
     return message
 
 
 def _error_message(error: TaskError) -> pb.TaskError:
-    return pb.TaskError(code=error.code, message=error.message, retryable=error.retryable)
+    message = pb.TaskError(code=error.code, message=error.message, retryable=error.retryable)
+    put_object(message, "evidence", error.evidence)
+    return message
+
+
+def _rate_message(rate: RateLimit | None) -> pb.RateLimit | None:
+    return None if rate is None else pb.RateLimit(key=rate.key, limit=rate.limit, per_seconds=rate.per_seconds)
+
+
+def _fork_origin_message(origin: ForkOrigin) -> pb.ForkOrigin:
+    return pb.ForkOrigin(task_id=str(origin.task_id), round=origin.round, before_step=origin.before_step)
 
 
 def _usage_message(usage: TaskUsage) -> pb.TaskUsage:
@@ -117,10 +128,7 @@ def event_message(event: Event) -> pb.TaskEvent:
         phase=None if event.phase is None else event.phase.value,
         format=event.format,
     )
-    if (struct := struct_from_json(event.payload)) is not None:
-        message.payload.CopyFrom(struct)
-    else:
-        message.payload_json = json_text(event.payload)
+    put_object(message, "payload", event.payload)
     return message
 
 
@@ -135,6 +143,13 @@ def text_message(delta: TextDelta, *, task_id: UUID, seq: int) -> pb.TaskEvent:
     )
 
 
+#: Fields of a submission that are taken as they are where they are set.
+_OPTIONAL = (
+    *("goal", "priority", "timeout_seconds", "max_attempts", "queue", "idempotency_key"),
+    *("queue_timeout_seconds", "attempt_timeout_seconds", "concurrency_key", "concurrency_limit", "fairness_key"),
+)
+
+
 def submission_from(request: pb.SubmitTaskRequest, *, traceparent: str | None, pointer: str = "") -> Submission:
     """What the request asks for; its values are judged by the service.
 
@@ -143,14 +158,17 @@ def submission_from(request: pb.SubmitTaskRequest, *, traceparent: str | None, p
     """
     given: dict[str, Any] = {
         name: getattr(request, name)
-        for name in ("goal", "priority", "timeout_seconds", "max_attempts", "queue", "idempotency_key")
-        if request.HasField(name)
+        for name in _OPTIONAL
+        if request.HasField(name)  # type: ignore[arg-type]  # names of optional fields
     }
+    if request.HasField("rate"):
+        rate = request.rate
+        given["rate"] = RateLimit(key=rate.key, limit=rate.limit, per_seconds=rate.per_seconds)
     if request.HasField("run_at"):
         given["run_at"] = datetime_from(request.run_at, pointer=f"{pointer}/run_at")
     return Submission(
         agent=request.agent,
-        input=_input(request, pointer),
+        input=object_of(request, "input", pointer=pointer),
         labels=dict(request.labels),
         stream=request.stream,
         traceparent=traceparent,
@@ -158,14 +176,42 @@ def submission_from(request: pb.SubmitTaskRequest, *, traceparent: str | None, p
     )
 
 
-def _input(request: pb.SubmitTaskRequest, pointer: str) -> JsonObject | None:
-    match request.WhichOneof("input_form"):
-        case "input":
-            return json_from_struct(request.input, pointer=f"{pointer}/input")
-        case "input_json":
-            return object_from_json_text(request.input_json, pointer=f"{pointer}/input_json")
-        case _:
-            return None
+def submission_message(submission: Submission) -> pb.SubmitTaskRequest:
+    """The inverse of `submission_from`, for submissions that are kept."""
+    message = pb.SubmitTaskRequest(
+        agent=submission.agent,
+        run_at=timestamp_from(submission.run_at),
+        labels=submission.labels,
+        rate=_rate_message(submission.rate),
+        stream=submission.stream,
+        **{name: getattr(submission, name) for name in _OPTIONAL},
+    )
+    put_object(message, "input", submission.input)
+    return message
+
+
+def fork_request_from(request: pb.ForkTaskRequest, *, traceparent: str | None) -> ForkRequest:
+    """What the fork takes over, and what is different; its values are judged by the service.
+
+    Raises:
+        InvalidInput, MalformedRequest: the input is none.
+    """
+    model = request.model
+    return ForkRequest(
+        before_step=request.from_step,
+        instructions=request.instructions if request.HasField("instructions") else None,
+        model=(
+            ModelChange(
+                provider=model.provider if model.HasField("provider") else None,
+                name=model.name if model.HasField("name") else None,
+            )
+            if request.HasField("model")
+            else None
+        ),
+        input=object_of(request, "input"),
+        idempotency_key=request.idempotency_key if request.HasField("idempotency_key") else None,
+        traceparent=traceparent,
+    )
 
 
 def filter_from(request: pb.ListTasksRequest) -> TaskFilter:
@@ -176,7 +222,7 @@ def filter_from(request: pb.ListTasksRequest) -> TaskFilter:
     """
     return TaskFilter(
         statuses=frozenset(
-            _member(STATUS_NUMBERS, number, pointer=f"/statuses/{index}")
+            member_of(STATUS_NUMBERS, number, pointer=f"/statuses/{index}")
             for index, number in enumerate(request.statuses)
         ),
         agent=request.agent if request.HasField("agent") else None,
@@ -204,28 +250,11 @@ def retry_from_from(number: int) -> RetryFrom:
     """
     if number == pb.RETRY_FROM_UNSPECIFIED:
         return RetryFrom.journal
-    return _member(RETRY_FROM_NUMBERS, number, pointer="/retry_from")
-
-
-def _member(numbers: Mapping[_E, int], number: int, *, pointer: str) -> _E:
-    for member, known in numbers.items():
-        if known == number:
-            return member
-    detail = f"must be one of {', '.join(f'{known} ({member})' for member, known in numbers.items())}, not {number}"
-    raise InvalidInput(f"`{pointer[1:]}` {detail}.", problems=[FieldProblem(pointer, detail)])
+    return member_of(RETRY_FROM_NUMBERS, number, pointer="/retry_from")
 
 
 def task_id_from(text: str) -> UUID:
-    """The id.
-
-    Raises:
-        InvalidInput: it is no UUID in the usual form.
+    """Raises:
+    InvalidInput: it is no UUID in the usual form.
     """
-    try:
-        task_id = UUID(text)
-    except ValueError:
-        task_id = None
-    if task_id is None or str(task_id) != text.lower():
-        detail = "must be a task's id, such as 01890a5d-ac96-774b-bcce-b302099a8057"
-        raise InvalidInput(f"`id` {detail}.", problems=[FieldProblem("/id", detail)])
-    return task_id
+    return uuid_from(text, of="a task")

@@ -12,11 +12,17 @@ import pytest_asyncio
 
 from ops_core.domain.agent import AgentDefinition
 from ops_core.rpc.server import RpcServer, make_server
-from ops_core.services.agents import AgentService
 from ops_core.services.limits import TaskLimits
-from ops_core.services.tasks import TaskService
-from ops_core.tests.fakes import FakeNudges, FakeRelay, FakeStore
-from ops_core.wire.pb.v1 import agents_pb2_grpc, info_pb2_grpc, tasks_pb2_grpc
+from ops_core.tests.fake_approvals import FakeApprovals
+from ops_core.tests.fakes import FakeNudges, FakeStore
+from ops_core.tests.in_memory import services_over
+from ops_core.wire.pb.v1 import (
+    agents_pb2_grpc,
+    approvals_pb2_grpc,
+    info_pb2_grpc,
+    schedules_pb2_grpc,
+    tasks_pb2_grpc,
+)
 
 ASSISTANT = AgentDefinition(name="assistant", description="Helps.")
 TRANSLATOR = AgentDefinition(
@@ -39,11 +45,20 @@ class Door:
     server: RpcServer
     store: FakeStore
     nudges: FakeNudges
+    asked: FakeApprovals
     channel: grpc.aio.Channel
 
     @property
     def tasks(self) -> tasks_pb2_grpc.TaskServiceAsyncStub:
         return tasks_pb2_grpc.TaskServiceStub(self.channel)
+
+    @property
+    def approvals(self) -> approvals_pb2_grpc.ApprovalServiceAsyncStub:
+        return approvals_pb2_grpc.ApprovalServiceStub(self.channel)
+
+    @property
+    def schedules(self) -> schedules_pb2_grpc.ScheduleServiceAsyncStub:
+        return schedules_pb2_grpc.ScheduleServiceStub(self.channel)
 
     @property
     def agents(self) -> agents_pb2_grpc.AgentServiceAsyncStub:
@@ -65,19 +80,12 @@ async def open_door() -> AsyncIterator[OpenDoor]:
         async def opened(*, limits: TaskLimits | None = None, **options: Any) -> Door:
             nudges = FakeNudges()
             store = FakeStore(nudges=nudges)
+            approvals = FakeApprovals(store)
             await store.put_agents("default", [ASSISTANT, TRANSLATOR])
             limits = limits or TaskLimits()
             server = make_server(
                 **{
-                    "tasks": TaskService(
-                        tasks=store,
-                        agents=store,
-                        relay=FakeRelay(),
-                        nudges=nudges,
-                        limits=limits,
-                        model_check=lambda definition: None,
-                    ),
-                    "agents": AgentService(agents=store),
+                    **services_over(store, limits=limits, approvals=approvals),
                     "limits": limits,
                     "health_probe": store,
                     "host": "127.0.0.1",
@@ -92,7 +100,7 @@ async def open_door() -> AsyncIterator[OpenDoor]:
             stack.push_async_callback(server.stop, grace_seconds=0)
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
             stack.push_async_callback(cast(Callable[[], Awaitable[None]], channel.close))
-            return Door(server, store, nudges, channel)
+            return Door(server, store, nudges, approvals, channel)
 
         yield opened
 

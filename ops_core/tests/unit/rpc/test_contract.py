@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 from google.protobuf.descriptor import FieldDescriptor, FileDescriptor
 
+from ops_core.domain.approval import ApprovalReason, ApprovalStatus, Decision, OnTimeout
+from ops_core.domain.schedule import CatchUp
 from ops_core.domain.task import RetryFrom, TaskKind, TaskStatus, WaitingFor
 from ops_core.rpc.agents import AgentServicer
+from ops_core.rpc.approvals import ApprovalServicer
 from ops_core.rpc.info import InfoServicer
+from ops_core.rpc.schedules import ScheduleServicer
 from ops_core.rpc.tasks import TaskServicer
-from ops_core.wire.pb.v1 import agents_pb2, info_pb2, tasks_pb2
+from ops_core.wire import protobuf_approvals, protobuf_schedules
+from ops_core.wire.pb.v1 import agents_pb2, approvals_pb2, info_pb2, schedules_pb2, tasks_pb2
 from ops_core.wire.protobuf_tasks import KIND_NUMBERS, RETRY_FROM_NUMBERS, STATUS_NUMBERS, WAITING_FOR_NUMBERS
 
-MODULES = (tasks_pb2, agents_pb2, info_pb2)
+MODULES = (tasks_pb2, approvals_pb2, schedules_pb2, agents_pb2, info_pb2)
 #: One line for each field, enum value and method there has ever been. Lines are added, never changed or removed.
 PUBLISHED = Path(__file__).with_name("published_contract.txt")
 SCALARS = {
@@ -94,12 +99,18 @@ def test_everything_in_the_proto_files_has_a_comment() -> None:
         (TaskKind, KIND_NUMBERS, "TaskKind"),
         (WaitingFor, WAITING_FOR_NUMBERS, "WaitingFor"),
         (RetryFrom, RETRY_FROM_NUMBERS, "RetryFrom"),
+        (ApprovalReason, protobuf_approvals.REASON_NUMBERS, "ApprovalReason"),
+        (Decision, protobuf_approvals.DECISION_NUMBERS, "Decision"),
+        (OnTimeout, protobuf_approvals.ON_TIMEOUT_NUMBERS, "OnTimeout"),
+        (ApprovalStatus, protobuf_approvals.STATUS_NUMBERS, "ApprovalStatus"),
+        (CatchUp, protobuf_schedules.CATCH_UP_NUMBERS, "CatchUp"),
     ],
 )
 def test_every_member_has_a_number_of_its_own_and_zero_means_unspecified(
     members: type[TaskStatus], numbers: dict[TaskStatus, int], name: str
 ) -> None:
-    enum = tasks_pb2.DESCRIPTOR.enum_types_by_name[name]
+    enums = {enum.name: enum for one in MODULES for enum in one.DESCRIPTOR.enum_types_by_name.values()}
+    enum = enums[name]
 
     assert set(numbers) == set(members)
     assert set(numbers.values()) == {value.number for value in enum.values} - {0}
@@ -110,6 +121,8 @@ def test_every_member_has_a_number_of_its_own_and_zero_means_unspecified(
     ("servicer", "module", "service"),
     [
         (TaskServicer, tasks_pb2, "TaskService"),
+        (ApprovalServicer, approvals_pb2, "ApprovalService"),
+        (ScheduleServicer, schedules_pb2, "ScheduleService"),
         (AgentServicer, agents_pb2, "AgentService"),
         (InfoServicer, info_pb2, "InfoService"),
     ],
