@@ -1,6 +1,6 @@
 """The Python client of the REST API, usable without the server's dependencies."""
 
-from ops_core.client.answers import Agent, Event, Task
+from ops_core.client.answers import Agent, Approval, Event, Schedule, Signal, Task, Vote
 from ops_core.client.client import Client
 from ops_core.client.errors import (
     AnswerNotUnderstood,
@@ -14,12 +14,16 @@ from ops_core.client.errors import (
 __all__ = [
     "Agent",
     "AnswerNotUnderstood",
+    "Approval",
     "Client",
     "ClientError",
     "Event",
     "RequestRefused",
     "RequestUnsendable",
+    "Schedule",
     "ServerUnreachable",
+    "Signal",
     "Task",
+    "Vote",
     "WaitTimedOut",
 ]

@@ -53,11 +53,84 @@ class Task(Answer):
     finished_at: datetime | None = None
     run_at: datetime | None = None
     waiting_for: str | None = None
+    #: Queued and held back: its concurrency key is full, or its rate used up.
+    blocked: bool = False
+    #: The task that called it.
+    parent_id: UUID | None = None
+    #: Tasks it has called that have not ended yet.
+    pending_children: int = 0
+    #: The finished task it was forked from, and from where.
+    forked_from: JsonObject | None = None
     #: Who runs it, or ran it last.
     worker_id: str | None = None
     result: JsonValue = None
     error: ErrorAnswer | None = None
     usage: JsonObject | None = None
+
+
+class Vote(Answer):
+    """One person's decision about an approval."""
+
+    decision: str
+    by: str
+    at: datetime | None = None
+    reason: str | None = None
+    arguments: JsonObject | None = None
+    response: JsonValue = None
+
+
+class Approval(Answer):
+    """A question to people and all that was said to it. Words stay text: a newer server may have more of them."""
+
+    id: UUID
+    task_id: UUID
+    status: str
+    agent: str
+    reason: str
+    message: str = ""
+    tool: str | None = None
+    #: Exactly what the tool would be called with.
+    arguments: JsonObject | None = None
+    arguments_schema: JsonObject | None = None
+    response_schema: JsonObject | None = None
+    #: What can be said.
+    allowed: list[str] = []
+    #: Who may decide now; empty for everybody who may decide at all.
+    groups: list[str] = []
+    required: int = 1
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+    decided_at: datetime | None = None
+    votes: list[Vote] = []
+
+
+class Signal(Answer):
+    """A signal as it is kept."""
+
+    id: UUID
+    name: str
+    payload: JsonValue = None
+    sent_by: str = ""
+    sent_at: datetime | None = None
+    #: The step that took it; None until one waits for it.
+    taken_by: str | None = None
+
+
+class Schedule(Answer):
+    """A schedule as it stands."""
+
+    name: str
+    cron: str
+    timezone: str
+    submission: JsonObject = {}
+    catch_up: str = "one"
+    paused: bool = False
+    next_at: datetime | None = None
+    last_at: datetime | None = None
+    last_task_id: UUID | None = None
+    #: Why its last time made no task.
+    last_error: str | None = None
+    version: int = 1
 
 
 class Event(Answer):
@@ -99,6 +172,16 @@ def parsed(kind: type[_Answer], body: Any) -> _Answer:
         where = ".".join(map(str, first["loc"])) or "whole"
         detail = f"the answer is not a {kind.__name__.lower()} of the API ({where}: {first['msg']})"
         raise AnswerNotUnderstood(detail) from error
+
+
+def parsed_time(value: Any) -> datetime:
+    """Raises:
+    AnswerNotUnderstood: the JSON is not a time.
+    """
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError) as error:
+        raise AnswerNotUnderstood(f"the answer holds {value!r} where a time should be") from error
 
 
 def items_of(body: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The client: one server, its tasks and its agents."""
+"""The client: one server, its tasks, agents, approvals and schedules."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Self
 import httpx2
 
 from ops_core.client.agents import Agents
+from ops_core.client.approvals import Approvals
 from ops_core.client.connection import Connection
+from ops_core.client.schedules import Schedules
 from ops_core.client.tasks import Tasks
 from ops_core.domain.task import JsonObject
 
@@ -37,6 +39,8 @@ class Client:
         self.url = self._connection.url
         self.tasks = Tasks(self._connection)
         self.agents = Agents(self._connection)
+        self.approvals = Approvals(self._connection)
+        self.schedules = Schedules(self._connection)
 
     def info(self) -> JsonObject:
         """Version, features and limits of the server."""

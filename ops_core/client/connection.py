@@ -80,13 +80,23 @@ class Connection:
         """
         return self._ask_until_answered("GET", path, params=params, headers=headers, timeout_seconds=timeout_seconds)
 
-    def post_repeatable(self, path: str, body: JsonObject, *, headers: Mapping[str, str] | None = None) -> Any:
-        """Post what is harmless twice (it carries an idempotency key): tried again when the answer is lost.
+    def post_repeatable(
+        self, path: str, body: JsonObject | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """Post what is harmless twice (mostly for its idempotency key): tried again when the answer is lost.
 
         Raises:
             RequestRefused, ServerUnreachable, AnswerNotUnderstood.
         """
         return self._ask_until_answered("POST", path, body=body, headers=headers)
+
+    def patch_once(self, path: str, body: JsonObject) -> Any:
+        """As `post_once`, for a change."""
+        return _json_of(self._ask("PATCH", path, body=body))
+
+    def delete_once(self, path: str) -> None:
+        """As `post_once`, for a deletion; there is no answer but that it is done."""
+        self._ask("DELETE", path)
 
     def post_once(self, path: str, body: JsonObject | None = None) -> Any:
         """Post what must not be sent twice: an answer that is lost is an error.

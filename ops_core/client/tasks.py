@@ -1,4 +1,4 @@
-"""Tasks, as a client sees them: submit, look, list, wait, follow, cancel, retry."""
+"""Tasks, as a client sees them: submit, look, list, wait, follow, signal, cancel, retry, fork."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from ops_core.client.answers import Event, Task, TextDelta, items_of, parsed
+from ops_core.client.answers import Event, Signal, Task, TextDelta, items_of, parsed
 from ops_core.client.connection import Connection
 from ops_core.client.event_stream import EventStream
-from ops_core.domain.task import JsonObject, RetryFrom, TaskStatus
+from ops_core.client.pages import items_page_by_page
+from ops_core.domain.task import JsonObject, JsonValue, RetryFrom, TaskStatus
 
 _PATH: Final = "/api/v1/tasks"
 #: Longest one request waits; the server may allow less, and then answers earlier.
@@ -21,6 +22,8 @@ _WAIT_SECONDS: Final = 30.0
 #: What an answer may take on top of the time it waits.
 _GRACE_SECONDS: Final = 15.0
 _PAGE: Final = 100
+#: As many as a task may keep.
+_SIGNALS: Final = 1_000
 
 
 class Tasks:
@@ -42,9 +45,16 @@ class Tasks:
         queue: str | None = None,
         labels: Mapping[str, str] | None = None,
         stream: bool = False,
+        queue_timeout_seconds: float | None = None,
+        attempt_timeout_seconds: float | None = None,
+        concurrency_key: str | None = None,
+        concurrency_limit: int | None = None,
+        rate: JsonObject | None = None,
+        fairness_key: str | None = None,
         idempotency_key: str | None = None,
     ) -> Task:
         """Submit one task, once: without a key of the caller's it gets one, so that trying again adds no second.
+        `rate` is `{"key": …, "limit": …, "per_seconds": …}`.
 
         Raises:
             RequestRefused, ServerUnreachable, AnswerNotUnderstood.
@@ -61,6 +71,12 @@ class Tasks:
             "labels": dict(labels) if labels else None,
             # Left out when it is not wanted: servers from before it refuse a field they do not know.
             "stream": stream or None,
+            "queue_timeout_seconds": queue_timeout_seconds,
+            "attempt_timeout_seconds": attempt_timeout_seconds,
+            "concurrency_key": concurrency_key,
+            "concurrency_limit": concurrency_limit,
+            "rate": rate,
+            "fairness_key": fairness_key,
         }
         body = {name: value for name, value in asked.items() if value is not None}
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
@@ -108,18 +124,8 @@ class Tasks:
             "id_prefix": id_prefix,
         }
         params = {name: value for name, value in narrowing.items() if value is not None}
-        left, cursor = limit, None
-        while left is None or left > 0:
-            page = _PAGE if left is None else min(_PAGE, left)
-            body = self._connection.get(
-                _PATH, params={**params, "limit": page, **({"cursor": cursor} if cursor else {})}
-            )
-            tasks = [parsed(Task, item) for item in items_of(body)]
-            yield from tasks
-            left = None if left is None else left - len(tasks)
-            cursor = body.get("next_cursor")
-            if cursor is None:
-                return
+        for item in items_page_by_page(self._connection, _PATH, params, limit=limit):
+            yield parsed(Task, item)
 
     def wait(self, task_id: UUID, *, timeout_seconds: float | None = None) -> Task:
         """The task once it is final, or waits for something outside, or the time is over: look at its status."""
@@ -169,8 +175,76 @@ class Tasks:
         """
         return parsed(Task, self._connection.post_once(f"{_PATH}/{task_id}/cancel"))
 
-    def retry(self, task_id: UUID, *, retry_from: RetryFrom = RetryFrom.journal) -> Task:
-        """Raises:
-        RequestRefused: task_not_found, task_not_finished.
+    def retry(self, task_id: UUID, *, retry_from: RetryFrom = RetryFrom.journal, step: int | None = None) -> Task:
+        """Reopen a finished task. `step` goes with `RetryFrom.step`: the first one to be done anew.
+
+        Raises:
+            RequestRefused: task_not_found, task_not_finished, step_not_found.
         """
-        return parsed(Task, self._connection.post_once(f"{_PATH}/{task_id}/retry", {"from": retry_from.value}))
+        body: JsonObject = {"from": retry_from.value}
+        if step is not None:
+            body["step"] = step
+        return parsed(Task, self._connection.post_once(f"{_PATH}/{task_id}/retry", body))
+
+    def fork(
+        self,
+        task_id: UUID,
+        *,
+        from_step: int,
+        instructions: str | None = None,
+        model: Mapping[str, str] | None = None,
+        input: JsonObject | None = None,
+        idempotency_key: str | None = None,
+    ) -> Task:
+        """Add a task that begins with the steps of a finished one before `from_step`, once: without a key of the
+        caller's it gets one. `model` is `{"provider": …, "name": …}`, either of them or both.
+
+        Raises:
+            RequestRefused: task_not_found, task_not_finished, step_not_found, and what a submit is refused for.
+        """
+        asked = {
+            "from_step": from_step,
+            "instructions": instructions,
+            "model": dict(model) if model else None,
+            "input": input,
+        }
+        body = {name: value for name, value in asked.items() if value is not None}
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        return parsed(Task, self._connection.post_repeatable(f"{_PATH}/{task_id}/fork", body, headers=headers))
+
+    def children(self, task_id: UUID) -> Sequence[Task]:
+        """The tasks it has called, of all rounds, oldest first.
+
+        Raises:
+            RequestRefused: task_not_found.
+        """
+        return [parsed(Task, item) for item in items_of(self._connection.get(f"{_PATH}/{task_id}/children"))]
+
+    def ancestors(self, task_id: UUID) -> Sequence[Task]:
+        """The task, the one that called it, that one's caller, and so on up.
+
+        Raises:
+            RequestRefused: task_not_found.
+        """
+        return [parsed(Task, item) for item in items_of(self._connection.get(f"{_PATH}/{task_id}/ancestors"))]
+
+    def signal(
+        self, task_id: UUID, name: str, payload: JsonValue = None, *, idempotency_key: str | None = None
+    ) -> Signal:
+        """Send a signal, once: without a key of the caller's it gets one, so that trying again sends no second.
+
+        Raises:
+            RequestRefused: task_not_found, task_finished, too_many_signals.
+        """
+        headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
+        body = {"name": name, "payload": payload}
+        return parsed(Signal, self._connection.post_repeatable(f"{_PATH}/{task_id}/signals", body, headers=headers))
+
+    def signals(self, task_id: UUID) -> Sequence[Signal]:
+        """Those sent to the task, oldest first.
+
+        Raises:
+            RequestRefused: task_not_found.
+        """
+        body = self._connection.get(f"{_PATH}/{task_id}/signals", params={"limit": _SIGNALS})
+        return [parsed(Signal, item) for item in items_of(body)]
