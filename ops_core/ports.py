@@ -141,7 +141,7 @@ class Voted:
     """What became of a vote."""
 
     approval: Approval
-    #: True when the same person had said the same before: nothing was added.
+    #: True when that is what the same person had said last: nothing was added.
     replayed: bool
     #: To be rung now.
     rings: Sequence[Ring] = ()
@@ -165,8 +165,11 @@ class ApprovalStore(Protocol):
         """Count a vote, decide if it decides, and wake the task, in one transaction. `check` is called with the
         approval as it stands under the lock, and raises what forbids the vote.
 
+        While it is pending, a person may think better of it: of each the latest vote counts, and all are kept.
+
         Raises:
-            ApprovalNotFound. ApprovalDecided: with who decided. ApprovalExpired. And what `check` raises.
+            ApprovalNotFound. ApprovalDecided: with who decided. ApprovalExpired. TaskFinished: it was closed, since its
+            task ended before anybody decided. And what `check` raises.
         """
 
 
@@ -187,10 +190,12 @@ class SignalStore(Protocol):
         """Give it to the step that waits for its name, longest first, and wake the task; or keep it until one does.
 
         Raises:
-            TaskNotFound. TaskFinished. TooManySignals: `max_kept` are kept already.
+            TaskNotFound. TaskFinished. TooManySignals: `max_kept` are kept already. IdempotencyKeyReused: for another
+            signal to this task.
         """
 
-    async def list_signals(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Signal]: ...
+    async def list_signals(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Signal]:
+        """In the order of sending."""
 
 
 class ScheduleStore(Protocol):
@@ -390,6 +395,9 @@ class HousekeepingStore(Protocol):
 
     async def forget_left_text(self, *, limit: int) -> int:
         """Delete the saved text of tasks that do not run: their workers died. How many steps' it was."""
+
+    async def sweep_keys(self, *, unused_seconds: float, limit: int) -> int:
+        """Forget keys that bound what runs and that nobody has used for so long; how many."""
 
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
 

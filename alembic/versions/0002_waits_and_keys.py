@@ -35,6 +35,8 @@ def upgrade() -> None:
     for kind, column in (("concurrency", "concurrency_key"), ("rate", "rate_key")):
         blocked = f"blocked AND {column} IS NOT NULL"
         op.create_index(f"ix_tasks_blocked_by_{kind}", "tasks", ["namespace", column, *_BY_KEY], **_where(blocked))
+    let_in = "status = 'queued' AND NOT blocked AND rate_key IS NOT NULL"
+    op.create_index("ix_tasks_let_in_by_rate", "tasks", ["namespace", "rate_key"], **_where(let_in))
     first_wait = "queue_deadline_at IS NOT NULL AND status = 'queued' AND attempt = 0"
     op.create_index("ix_tasks_queue_deadline", "tasks", ["queue_deadline_at"], **_where(first_wait))
     for table, column in (("tasks", "input_blob"), ("tasks", "result_blob"), ("task_events", "payload_blob")):
@@ -227,6 +229,7 @@ def downgrade() -> None:
     op.drop_index("ix_task_events_payload_blob", "task_events")
     for index in (
         *("ix_tasks_claimable", "ix_tasks_blocked_by_concurrency", "ix_tasks_blocked_by_rate"),
+        "ix_tasks_let_in_by_rate",
         *("ix_tasks_queue_deadline", "ix_tasks_input_blob", "ix_tasks_result_blob"),
     ):
         op.drop_index(index, "tasks")

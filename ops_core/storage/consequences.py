@@ -12,10 +12,11 @@ from ops_core.storage.writes import Change
 async def written(settlement: Settlement) -> Sequence[Change]:
     """Follow every change to its end, then write all tasks that have changed, each once."""
     while changes := settlement.unfollowed():
+        await waits.follow(settlement, changes)
         for change in changes:
-            await waits.follow(settlement, change)
             await children.follow(settlement, change)
-            await keys.follow(settlement, change)
+    # Last, and for all at once: nothing follows from who is let in, and keys are locked after all tasks.
+    await keys.settle(settlement)
     changes = settlement.changes
     if changes:
         await settlement.tx.apply_if_unchanged(changes)

@@ -10,6 +10,7 @@ from sqlalchemy import Uuid, func, insert, literal, select, update
 from ops_core.domain.task import NewTask, Task
 from ops_core.errors import OpsCoreError, TaskNotFinished, TaskNotFound
 from ops_core.ports import Added, Nudge, NudgeKind
+from ops_core.storage.admission import insert_tasks
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.column_types import UtcTime
 from ops_core.storage.journal import (
@@ -77,7 +78,7 @@ def _finished(source_id: UUID, new: NewTask, held: Held) -> HeldTask:
 
 async def _add(tx: Transaction, wanted: TaskInsert, source: HeldTask) -> tuple[Inserted | Replayed | OpsCoreError, int]:
     """The task, and how many events it has taken over; nothing is added when the submission is known."""
-    added = await tx.insert_tasks_unless_known([wanted])
+    added = await insert_tasks(tx, [wanted])
     became = added[0] if added else what_became(wanted.new, await tx.find_known([wanted]))
     if not isinstance(became, Inserted):
         return became, 0

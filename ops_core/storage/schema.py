@@ -54,6 +54,7 @@ def _in(statuses: frozenset[TaskStatus]) -> str:
 #: Conditions of the indexes by which the few are listed among the many that have completed; a query that repeats one
 #: word by word can use its index.
 IS_LIVE = f"status IN {_in(LIVE)}"
+IS_LET_IN_BY_RATE = "status = 'queued' AND NOT blocked AND rate_key IS NOT NULL"
 IS_UNHAPPY = f"status IN {_in(FINAL - {TaskStatus.completed})}"
 
 
@@ -113,6 +114,14 @@ class TaskRow(_Stored, table=True):
             "id",
             postgresql_where=text("blocked AND rate_key IS NOT NULL"),
             sqlite_where=text("blocked AND rate_key IS NOT NULL"),
+        ),
+        # Those that a rate has let in and that nobody has claimed yet.
+        Index(
+            "ix_tasks_let_in_by_rate",
+            "namespace",
+            "rate_key",
+            postgresql_where=text(IS_LET_IN_BY_RATE),
+            sqlite_where=text(IS_LET_IN_BY_RATE),
         ),
         Index(
             "ix_tasks_queue_deadline",

@@ -13,6 +13,7 @@ from sqlalchemy import text
 from ops_core.errors import ConfigurationInvalid, StoreUnavailable
 from ops_core.ports import NudgeBus, StoreHealth
 from ops_core.storage.agents import SqlAgentStore
+from ops_core.storage.approvals import SqlApprovalStore
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.forks import SqlForkStore
@@ -23,6 +24,7 @@ from ops_core.storage.reader import Reader
 from ops_core.storage.refusals import is_lasting
 from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
 from ops_core.storage.schema import SCHEMA_REVISION, fits
+from ops_core.storage.signals import SqlSignalStore
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.submissions import Replayed
 from ops_core.storage.tasks import AddBatch, SqlTaskStore
@@ -67,7 +69,8 @@ async def open_store(
 
 
 class Store:
-    """Fulfils TaskStore, RunStore, AgentStore, HousekeepingStore and HealthProbe; belongs to one event loop."""
+    """Fulfils TaskStore, RunStore, AgentStore, ApprovalStore, SignalStore, HousekeepingStore and HealthProbe;
+    belongs to one event loop."""
 
     def __init__(
         self,
@@ -114,6 +117,8 @@ class Store:
         )
         texts = SqlTextStore(texts=self._texts, single=single, reader=self._reader)
         agents = SqlAgentStore(single=single, reader=self._reader)
+        approvals = SqlApprovalStore(single=single, reader=self._reader, is_sqlite=url.is_sqlite)
+        signals = SqlSignalStore(single=single, reader=self._reader)
         housekeeping = SqlHousekeepingStore(
             single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
         )
@@ -141,11 +146,18 @@ class Store:
         self.get_agent = agents.get_agent
         self.list_agents = agents.list_agents
         self.get_definition = agents.get_definition
+        self.get_approval = approvals.get_approval
+        self.list_approvals = approvals.list_approvals
+        self.vote = approvals.vote
+        self.send_signal = signals.send_signal
+        self.list_signals = signals.list_signals
         self.release_due = housekeeping.release_due
+        self.seconds_until_due = housekeeping.seconds_until_due
         self.take_back_expired = housekeeping.take_back_expired
         self.fail_overdue = housekeeping.fail_overdue
         self.forget_silent_workers = housekeeping.forget_silent_workers
         self.backlogs = housekeeping.backlogs
+        self.sweep_keys = housekeeping.sweep_keys
 
     async def store_health(self) -> StoreHealth:
         """One look at the database; never raises."""

@@ -46,7 +46,7 @@ def what_became(new: NewTask, known: Sequence[KnownTask]) -> Inserted | Replayed
     for task in known:
         if task.id == new.id:
             # Ours: written before the answer was lost.
-            return Inserted(task.id, task.status, task.created_at, task.deadline_at)
+            return Inserted(task.id, task.status, task.created_at, task.deadline_at, task.blocked)
         if new.idempotency_key is not None and (task.namespace, task.idempotency_key) == _scope(new):
             if task.request_hash == new.request_hash:
                 return Replayed(task.id)
@@ -57,7 +57,8 @@ def what_became(new: NewTask, known: Sequence[KnownTask]) -> Inserted | Replayed
 
 def ring_of_added(new: NewTask, inserted: Inserted) -> Ring | None:
     """What is to be rung for a task that was inserted; None when it cannot be claimed yet."""
-    return Ring(new.queue, 1, new.id, new.traceparent) if inserted.status is TaskStatus.queued else None
+    is_claimable = inserted.status is TaskStatus.queued and not inserted.blocked
+    return Ring(new.queue, 1, new.id, new.traceparent) if is_claimable else None
 
 
 def as_added(new: NewTask, inserted: Inserted) -> Task:
@@ -91,6 +92,7 @@ def as_added(new: NewTask, inserted: Inserted) -> Task:
         concurrency_limit=new.concurrency_limit,
         rate=new.rate,
         fairness_key=new.fairness_key,
+        blocked=inserted.blocked,
         session_id=new.session_id,
         stream=new.stream,
         parent_id=new.parent.task_id if new.parent is not None else None,

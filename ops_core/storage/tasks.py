@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from ops_core.domain.task import FINAL, LIVE, NewTask, RetryFrom, Task, TaskStat
 from ops_core.errors import OpsCoreError, TaskFinished, TaskNotFinished, TaskNotFound
 from ops_core.ports import Added, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery
 from ops_core.storage import settle
+from ops_core.storage.admission import insert_tasks, is_keyed
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.journal import check_reached, reopenings_of, replayed, stages, steps_of
@@ -192,14 +194,24 @@ class AddBatch:
         # In the order of the keys: two processes that insert the same keys wait for each other, not in a circle.
         ordered = sorted(items, key=lambda item: (item.new.namespace, item.new.idempotency_key or "", item.new.id))
 
-        async def insert(tx: Transaction) -> tuple[dict[UUID, Inserted], Sequence[KnownTask]]:
-            inserted = {row.id: row for row in await tx.insert_tasks_unless_known(ordered)}
-            known = [item for item in items if item.new.id not in inserted]
-            return inserted, await tx.find_known(known) if known else ()
-
-        inserted, known = await self._backend.autocommit(insert)
+        plain = [item for item in ordered if not is_keyed(item.new)]
+        keyed = [item for item in ordered if is_keyed(item.new)]
+        inserted: dict[UUID, Inserted] = {}
+        known: list[KnownTask] = []
+        for part, run in ((plain, self._backend.autocommit), (keyed, self._backend.transact)):
+            if part:
+                added, passed_over = await run(partial(_insert, items=part))
+                inserted |= added
+                known += passed_over
         self._nudges.send([Nudge(NudgeKind.event, id, 1) for id in inserted])
         return [inserted.get(item.new.id) or what_became(item.new, known) for item in items]
 
     # A task that was written before the answer was lost is found by its id.
     write_unless_written = write
+
+
+async def _insert(tx: Transaction, *, items: Sequence[TaskInsert]) -> tuple[dict[UUID, Inserted], Sequence[KnownTask]]:
+    """What is new, and the rows for which the rest was passed over."""
+    inserted = {row.id: row for row in await insert_tasks(tx, items)}
+    known = [item for item in items if item.new.id not in inserted]
+    return inserted, await tx.find_known(known) if known else ()

@@ -60,6 +60,8 @@ class Inserted:
     status: TaskStatus
     created_at: datetime
     deadline_at: datetime | None
+    #: Queued, and one of its keys has not let it in.
+    blocked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class KnownTask:
     status: TaskStatus
     created_at: datetime
     deadline_at: datetime | None
+    blocked: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +130,7 @@ class HeldTask:
     parent_round: int | None
     parent_step_key: str | None
     traceparent: str | None
+    rank: int = 0
 
     status: TaskStatus
     attempt: int
@@ -160,7 +164,7 @@ class HeldTask:
 HELD_NAMES = (
     *("id", "namespace", "agent", "queue", "priority", "max_attempts", "timeout_seconds", "queue_timeout_seconds"),
     *("concurrency_key", "concurrency_limit", "rate_key", "rate_limit", "rate_seconds"),
-    *("parent_id", "parent_round", "parent_step_key", "traceparent"),
+    *("parent_id", "parent_round", "parent_step_key", "traceparent", "rank"),
 )
 HELD_STATE = tuple(name for name in HeldTask.__slots__ if name not in HELD_NAMES)
 
@@ -234,6 +238,9 @@ class Transaction(Protocol):
     async def run(self, statement: Executable) -> Sequence[dict[str, Any]]:
         """Execute a statement that is the same on both databases, and give the rows it returns. For what is not asked
         thousands of times a second: it is compiled each time."""
+
+    async def now(self) -> datetime:
+        """The database's time."""
 
     async def lock(self, ids: Sequence[UUID]) -> Held: ...
 

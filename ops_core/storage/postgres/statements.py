@@ -80,7 +80,8 @@ _NEW_RARE = (
     ("forked_from_round", "int", ""),
     ("forked_before_step", "int", ""),
     ("schedule_id", "uuid", ""),
-    ("blocked", "bool", ""),
+    # One that is due later asks for its place when it is due.
+    ("blocked", "bool", " AND (a.run_at IS NULL OR a.run_at <= now())"),
     ("holds_key", "bool", ""),
     ("rank", "int8", ""),
 )
@@ -118,10 +119,11 @@ _INSERT_TASKS_UNLESS_KNOWN = _inserting(
 )
 
 _FIND_KNOWN = """
-SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at FROM tasks
+SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at, blocked FROM tasks
 WHERE id = ANY(%s::uuid[])
 UNION ALL
-SELECT t.id, t.namespace, t.idempotency_key, t.request_hash, t.status, t.created_at, t.deadline_at
+SELECT t.id, t.namespace, t.idempotency_key, t.request_hash, t.status, t.created_at, t.deadline_at,
+    t.blocked
 FROM unnest(%s::text[], %s::text[]) AS k (namespace, idempotency_key)
 JOIN tasks t ON t.namespace = k.namespace AND t.idempotency_key = k.idempotency_key
 """
@@ -265,7 +267,8 @@ DELETE FROM workers WHERE worker_id IN (
 """
 _FIND_ENDINGS = """
 SELECT type, seq, payload FROM task_events WHERE task_id = %s AND type IN
-    ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.handed_over')
+    ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.resumed',
+    'task.handed_over')
 ORDER BY seq DESC
 """
 
@@ -334,6 +337,11 @@ class PostgresTransaction:
         # Not prepared: plans of statements that are seldom asked are not worth their memory.
         cursor = await self._connection.execute(text.encode(), values, prepare=False)
         return [read(row) for row in await cursor.fetchall()] if cursor.description else []
+
+    async def now(self) -> datetime:
+        (row,) = await self._rows("SELECT clock_timestamp() AS now", ())
+        now: datetime = row["now"]
+        return now
 
     async def lock(self, ids: Sequence[UUID]) -> Held:
         return _held(await self._rows(_LOCK, (array_literal(ids),)))

@@ -53,7 +53,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 
 _FIND_KNOWN = """
-SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at FROM tasks
+SELECT id, namespace, idempotency_key, request_hash, status, created_at, deadline_at, blocked FROM tasks
 WHERE id = ? OR (idempotency_key IS NOT NULL AND namespace = ? AND idempotency_key = ?)
 """
 
@@ -108,7 +108,8 @@ UPDATE tasks SET {", ".join(f"{name} = ?" for name in HELD_STATE)} WHERE id = ? 
 
 _FIND_ENDING = """
 SELECT type, seq FROM task_events WHERE task_id = ? AND json_extract(payload, '$.epoch') = ? AND type IN
-    ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.handed_over')
+    ('task.completed', 'task.failed', 'task.canceled', 'task.retrying', 'task.waiting', 'task.resumed',
+    'task.handed_over')
 ORDER BY seq DESC LIMIT 1
 """
 
@@ -195,6 +196,9 @@ class SqliteTransaction:
         cursor = self._connection.execute(text, values)
         return [read(dict(row)) for row in cursor.fetchall()] if cursor.description else []
 
+    async def now(self) -> datetime:
+        return self._now
+
     async def lock(self, ids: Sequence[UUID]) -> Held:
         rows = (self._connection.execute(_LOCK, (id.hex,)).fetchone() for id in sorted(ids))
         return self._held(row for row in rows if row is not None)
@@ -278,7 +282,7 @@ class SqliteTransaction:
             *(task.input.text, task.input.blob, task.labels, new.max_attempts, new.timeout_seconds),
             *(new.idempotency_key, new.request_hash, new.concurrency_key, new.fairness_key, new.session_id),
             *(new.traceparent, now, new.created_by, status, 1, new.run_at, None if later else now, deadline),
-            *_rare_values(task, max(now, new.run_at) if new.run_at is not None else now),
+            *_rare_values(task, max(now, new.run_at) if new.run_at is not None else now, later=later),
         )
         if not self._connection.execute(_INSERT_TASK_UNLESS_KNOWN, [_plain(v) for v in values]).rowcount:
             return None
@@ -317,7 +321,7 @@ class SqliteTransaction:
         return row[0] if row else None
 
 
-def _rare_values(task: TaskInsert, due: datetime) -> tuple[Any, ...]:
+def _rare_values(task: TaskInsert, due: datetime, *, later: bool) -> tuple[Any, ...]:
     new, rate, parent, origin = task.new, task.new.rate, task.new.parent, task.new.forked_from
     patience = new.queue_timeout_seconds
     return (
@@ -328,7 +332,8 @@ def _rare_values(task: TaskInsert, due: datetime) -> tuple[Any, ...]:
         *((parent.task_id, parent.round, parent.step_key) if parent else (None, None, None)),
         new.depth,
         *((origin.task_id, origin.round, origin.before_step) if origin else (None, None, None)),
-        *(new.schedule_id, task.place.blocked, task.place.holds_key, task.place.rank),
+        # One that is due later asks for its place when it is due.
+        *(new.schedule_id, task.place.blocked and not later, task.place.holds_key, task.place.rank),
     )
 
 
