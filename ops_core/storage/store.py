@@ -23,6 +23,7 @@ from ops_core.storage.nudges import LocalNudgeBus
 from ops_core.storage.reader import Reader
 from ops_core.storage.refusals import is_lasting
 from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
+from ops_core.storage.schedules import SqlScheduleStore
 from ops_core.storage.schema import SCHEMA_REVISION, fits
 from ops_core.storage.signals import SqlSignalStore
 from ops_core.storage.single_write import SingleWrite
@@ -151,6 +152,17 @@ class Store:
         self.vote = approvals.vote
         self.send_signal = signals.send_signal
         self.list_signals = signals.list_signals
+        schedules = SqlScheduleStore(
+            single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
+        )
+        self.add_schedule = schedules.add_schedule
+        self.get_schedule = schedules.get_schedule
+        self.list_schedules = schedules.list_schedules
+        self.replace_schedule_if_unchanged = schedules.replace_schedule_if_unchanged
+        self.advance_schedule_if_due = schedules.advance_schedule_if_due
+        self.delete_schedule = schedules.delete_schedule
+        self.list_due_schedules = schedules.list_due_schedules
+        self.schedule_clock = schedules.schedule_clock
         self.release_due = housekeeping.release_due
         self.seconds_until_due = housekeeping.seconds_until_due
         self.take_back_expired = housekeeping.take_back_expired
