@@ -10,6 +10,7 @@ import os
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from ops_core.broker.by_url import BrokerDoorbell, make_broker, make_doorbell
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.caller import DEFAULT_NAMESPACE
 from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
+from ops_core.ports import NudgeBus, Ring
 from ops_core.rpc.server import make_server as make_rpc_server
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.catalog import load_catalog
@@ -47,7 +49,7 @@ from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
 from ops_core.services.submission_check import SubmissionCheck
 from ops_core.services.tasks import TaskService
-from ops_core.settings import Settings
+from ops_core.settings import Settings, environment_of
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.migrations import upgrade
 from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
@@ -56,6 +58,8 @@ from ops_core.telemetry import LogEvent, get_logger
 from ops_core.wire.api_keys import ApiKey, find_caller, read_api_keys, single_key
 from ops_core.worker.actors import make_worker
 from ops_core.worker.host import AgentHost
+from ops_core.worker.isolated_run import LOST, IsolatedRun
+from ops_core.worker.isolation import Isolation
 from ops_core.worker.slots import Slots
 
 _T = TypeVar("_T")
@@ -118,6 +122,30 @@ async def run_worker(settings: Settings) -> None:
         async with _core(settings, stop, slots=slots) as core, _worker(core, slots):
             await stop.wait()
             _log.info(LogEvent.process_stopping, door="worker")
+
+
+async def run_isolated(settings: Settings, isolated: IsolatedRun) -> int:
+    """Run one task alone, as the worker that holds its lease has ordered; returns the exit status of the process.
+
+    Raises:
+        ConfigurationInvalid, StoreUnavailable: it did not come to its task.
+    """
+    order = isolated.order
+    async with AsyncExitStack() as stack:
+        nudges = make_nudge_bus(settings.database_url)
+        store = await open_store(
+            settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds
+        )
+        stack.push_async_callback(store.aclose)
+        stack.push_async_callback(nudges.aclose)
+        await nudges.start()
+        builder = _builder(settings)
+        stack.push_async_callback(builder.aclose)
+        task = await store.get_task(order.namespace, order.task_id)
+        if task is None:
+            return LOST
+        runner = _runner(settings, store, nudges, builder, announce=isolated.announce)
+        return await isolated.run(task, runner.run)
 
 
 async def run_housekeeper(settings: Settings) -> None:
@@ -237,23 +265,21 @@ async def _rpc(core: Core) -> AsyncIterator[str]:
 async def _worker(core: Core, slots: Slots) -> AsyncIterator[None]:
     """Takes tickets and runs agents while open; drains at the end."""
     settings = core.settings
-    builder = AgentBuilder(
-        tools=load_tool_catalog().registry,
-        mcp_servers=load_mcp_servers(find_mcp_config(settings), os.environ),
-        mock_delay_ms=settings.load_test_mock_agent_delay_ms,
-    )
-    runner = TaskRunner(
-        runs=core.store,
-        agents=core.store,
-        builder=builder,
-        children=_children(core),
+    builder = _builder(settings)
+    runner = _runner(settings, core.store, core.nudges, builder, announce=core.relay.announce)
+    isolation = Isolation(
+        run_here=runner.run,
+        write_crash=runner.write_crash,
         announce=core.relay.announce,
-        live=partial(LiveTextHooks, nudges=core.nudges, texts=core.store),
+        command=_warden_command(settings),
+        environment=environment_of(settings),
+        lease_seconds=settings.lease_seconds,
+        at_once=settings.isolated_runs,
     )
     host = AgentHost(
         run_store=core.store,
         lease_store_factory=lambda: open_lease_store(settings.database_url),
-        run_task=runner.run,
+        run_task=isolation.run,
         relay=core.relay,
         slots=slots,
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
@@ -275,6 +301,40 @@ async def _worker(core: Core, slots: Slots) -> AsyncIterator[None]:
         yield
 
 
+def _builder(settings: Settings) -> AgentBuilder:
+    return AgentBuilder(
+        tools=load_tool_catalog().registry,
+        mcp_servers=load_mcp_servers(find_mcp_config(settings), os.environ),
+        mock_delay_ms=settings.load_test_mock_agent_delay_ms,
+    )
+
+
+def _runner(
+    settings: Settings,
+    store: Store,
+    nudges: NudgeBus,
+    builder: AgentBuilder,
+    *,
+    announce: Callable[[Sequence[Ring]], None],
+) -> TaskRunner:
+    return TaskRunner(
+        runs=store,
+        agents=store,
+        builder=builder,
+        children=_children(settings, store),
+        announce=announce,
+        live=partial(LiveTextHooks, nudges=nudges, texts=store),
+    )
+
+
+def _warden_command(settings: Settings) -> Sequence[str]:
+    """Starts a warden, which starts the run."""
+    warden = [sys.executable, "-m", "ops_core.entrypoints.isolated_warden"]
+    run = [sys.executable, "-m", "ops_core.entrypoints.isolated_run"]
+    limits = [settings.loop_stall_seconds, settings.start_timeout_seconds]
+    return [*warden, *map(str, limits), *run, str(settings.isolated_memory_mb)]
+
+
 @asynccontextmanager
 async def _housekeeper(core: Core) -> AsyncIterator[None]:
     settings = core.settings
@@ -282,6 +342,7 @@ async def _housekeeper(core: Core) -> AsyncIterator[None]:
         core.store,
         core.doorbell,
         core.relay,
+        nudges=core.nudges,
         interval_seconds=settings.housekeeper_interval_seconds,
         ring_again_seconds=settings.ring_again_seconds,
         max_crashes=settings.max_crashes,
@@ -326,15 +387,15 @@ def _schedule_service(core: Core) -> ScheduleService:
     return ScheduleService(schedules=core.store, tasks=_task_service(core))
 
 
-def _children(core: Core) -> Children:
+def _children(settings: Settings, store: Store) -> Children:
     check = SubmissionCheck(
-        tasks=core.store,
-        agents=core.store,
-        limits=_limits(core.settings),
-        model_check=_model_check(core.settings),
+        tasks=store,
+        agents=store,
+        limits=_limits(settings),
+        model_check=_model_check(settings),
         clock=lambda: datetime.now(UTC),
     )
-    return Children(tasks=core.store, agents=core.store, check=check, max_depth=core.settings.max_depth)
+    return Children(tasks=store, agents=store, check=check, max_depth=settings.max_depth)
 
 
 def _model_check(settings: Settings) -> Callable[[AgentDefinition], str | None]:

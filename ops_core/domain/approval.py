@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from ops_core.domain.task import JsonObject, JsonValue
+
+#: Where an approval without an expiry stands among those that have one.
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 class ApprovalReason(StrEnum):
@@ -88,7 +92,7 @@ class ApprovalRequest:
     allowed: tuple[Decision, ...] = (Decision.approve, Decision.edit, Decision.reject, Decision.respond)
     #: Who may decide; empty for everybody who may decide at all.
     groups: tuple[str, ...] = ()
-    #: How many different people must approve.
+    #: How many different people must approve, and exactly the same arguments.
     required: int = 1
     #: None to wait for ever.
     timeout_seconds: float | None = None
@@ -178,31 +182,32 @@ class Decided:
     status: ApprovalStatus
     #: What the run is told, as agentkit reads it.
     answer: JsonObject
+    #: Whose votes decided, in the order of voting; nobody's when it expired.
+    by: tuple[str, ...] = ()
 
 
 def weighed(request: ApprovalRequest, votes: Sequence[NewVote]) -> Decided | None:
-    """What the votes so far decide; None while more are needed.
+    """What the votes, in their order, decide; None while more are needed.
 
-    One rejection decides, and so does one response. Approvals must be of the same arguments: an edit makes the
-    arguments its own, so those who approved before it have approved something else and do not count any more.
+    One rejection decides, and so does one response. To go on takes `required` people whose latest votes are for exactly
+    the same arguments: `approve` is for those asked, `edit` for its own. Nobody approves what he has not named, so an
+    `approve` that crosses somebody's edit does not count for that edit: who agrees with it sends the same edit.
     """
-    arguments: JsonObject | None = None
-    approvers: list[str] = []
+    latest: dict[str, NewVote] = {}
     for vote in votes:
         match vote.decision:
             case Decision.reject:
-                return Decided(ApprovalStatus.rejected, _answer(request, vote, "reject", [vote.by]))
+                return Decided(ApprovalStatus.rejected, _answer(request, vote, (vote.by,)), (vote.by,))
             case Decision.respond:
-                return Decided(ApprovalStatus.responded, _answer(request, vote, "respond", [vote.by]))
-            case Decision.edit:
-                arguments, approvers = vote.arguments, [vote.by]
-            case Decision.approve:
-                approvers = [*(one for one in approvers if one != vote.by), vote.by]
-    if len(approvers) < request.required:
-        return None
-    kind = "approve" if arguments is None else "edit"
-    said = replace(votes[-1], arguments=arguments)
-    return Decided(ApprovalStatus.approved, _answer(request, said, kind, approvers))
+                return Decided(ApprovalStatus.responded, _answer(request, vote, (vote.by,)), (vote.by,))
+            case Decision.approve | Decision.edit:
+                latest.pop(vote.by, None)
+                latest[vote.by] = vote
+                wanted = _wanted(request, vote)
+                agreed = tuple(one.by for one in latest.values() if _wanted(request, one) == wanted)
+                if len(agreed) >= request.required:
+                    return Decided(ApprovalStatus.approved, _answer(request, vote, agreed), agreed)
+    return None
 
 
 def expired(request: ApprovalRequest) -> Decided:
@@ -213,14 +218,24 @@ def expired(request: ApprovalRequest) -> Decided:
     return Decided(ApprovalStatus.expired, answer)
 
 
-def _answer(request: ApprovalRequest, vote: NewVote, decision: str, by: list[str]) -> JsonObject:
+def _wanted(request: ApprovalRequest, vote: NewVote) -> str:
+    """The arguments that a vote is for, to be compared as JSON: Python takes true for 1."""
+    return json.dumps(vote.arguments if vote.decision is Decision.edit else request.arguments, sort_keys=True)
+
+
+def _answer(request: ApprovalRequest, vote: NewVote, by: tuple[str, ...]) -> JsonObject:
     if request.reason is ApprovalReason.input_required:
-        if decision == "respond":
+        if vote.decision is Decision.respond:
             return {"response": vote.response, "by": vote.by}
         return {"declined": True, "reason": vote.reason, "by": vote.by}
-    answer: JsonObject = {"decision": decision, "reason": vote.reason, "by": by, "fingerprint": request.fingerprint}
-    if decision == "edit":
+    answer: JsonObject = {
+        "decision": str(vote.decision),
+        "reason": vote.reason,
+        "by": [*by],
+        "fingerprint": request.fingerprint,
+    }
+    if vote.decision is Decision.edit:
         answer["arguments"] = vote.arguments
-    if decision == "respond":
+    if vote.decision is Decision.respond:
         answer["response"] = vote.response
     return answer

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import NoReturn
 from uuid import UUID
 
-from ops_core.domain.approval import Approval, ApprovalReason, ApprovalStatus, Decision, NewVote
+from ops_core.domain.approval import NEVER, Approval, ApprovalReason, ApprovalStatus, Decision, NewVote
 from ops_core.domain.caller import Caller, Operation
 from ops_core.domain.task import JsonObject, JsonValue
 from ops_core.errors import (
@@ -27,8 +27,6 @@ from ops_core.services.permission import require, roles_for
 from ops_core.services.relay import SupportsAnnounce
 from ops_core.telemetry import LogEvent, get_logger
 
-#: Where an approval stands in a list that is ordered by expiry and has none.
-NEVER = datetime.max.replace(tzinfo=UTC)
 _PENDING = frozenset({ApprovalStatus.pending})
 
 

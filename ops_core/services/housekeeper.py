@@ -8,7 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from ops_core.errors import BrokerUnavailable, Unavailable
-from ops_core.ports import Doorbell, HousekeepingStore, QueueBacklog, Ring
+from ops_core.ports import Doorbell, HousekeepingStore, NudgeBus, QueueBacklog, Ring
+from ops_core.services.due import DueAlarm
 from ops_core.services.relay import Relay
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -33,19 +34,25 @@ class HousekeepingLoop:
         interval_seconds: float,
         timeout_seconds: float,
         limit: int = TICK_LIMIT,
+        alarm: DueAlarm | None = None,
     ) -> None:
+        """With an `alarm` the pause ends when something is due."""
         self.name = name
         self._tick = tick
         self._interval = interval_seconds
         self._timeout = timeout_seconds
         self._limit = limit
+        self._alarm = alarm
         self._failed = False
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            more_to_do = await self.tick() >= self._limit
-            await asyncio.sleep(0 if more_to_do else self._interval * random.uniform(0.75, 1.25))  # noqa: S311 -- spread
+            changed = await self.tick()
+            if changed >= self._limit:
+                await asyncio.sleep(0)
+            else:
+                await self._pause(self._interval * random.uniform(0.75, 1.25), changed)  # noqa: S311 -- spread
 
     async def tick(self) -> int:
         """One round: how much it changed, 0 when it failed. An error is logged when it begins, not at each tick."""
@@ -65,6 +72,16 @@ class HousekeepingLoop:
         self._failed = False
         return changed
 
+    async def _pause(self, seconds: float, changed: int) -> None:
+        if self._alarm is not None:
+            try:
+                await self._alarm.sleep(seconds, found=changed)
+            except Exception:  # noqa: BLE001 - the driver of the loop
+                _log.exception(LogEvent.housekeeper_tick_failed, loop=self.name)
+            else:
+                return
+        await asyncio.sleep(seconds)
+
 
 class Housekeeper:
     """Releases what is due, takes back what was lost, fails what is too late, rings for what nobody was told of."""
@@ -80,7 +97,9 @@ class Housekeeper:
         max_crashes: int,
         tick_timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
+        nudges: NudgeBus | None = None,
     ) -> None:
+        """With `nudges` it hears of what is due sooner than it expects; without, that waits for the next look."""
         self._store = store
         self._doorbell = doorbell
         self._relay = relay
@@ -90,8 +109,15 @@ class Housekeeper:
         #: By queue: what was claimable when we rang again for all of it, and when that was.
         self._rung_again: dict[str, tuple[int, float]] = {}
         self._running: list[asyncio.Task[None]] = []
+        self._alarm = DueAlarm(store, nudges, clock=clock)
         self.loops = tuple(
-            HousekeepingLoop(name, tick, interval_seconds=interval_seconds, timeout_seconds=tick_timeout_seconds)
+            HousekeepingLoop(
+                name,
+                tick,
+                interval_seconds=interval_seconds,
+                timeout_seconds=tick_timeout_seconds,
+                alarm=self._alarm if name == "release_due" else None,
+            )
             for name, tick in (
                 ("release_due", self._release_due),
                 ("take_back_expired", self._take_back_expired),
@@ -113,6 +139,7 @@ class Housekeeper:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+        self._alarm.close()
 
     async def tick(self) -> int:
         """One round of each loop, one after the other: how much they changed together."""

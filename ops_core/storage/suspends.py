@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,7 +31,7 @@ from ops_core.storage import children, settle, signals
 from ops_core.storage.long_json import stored_in
 from ops_core.storage.schema import approvals, task_events, waits
 from ops_core.storage.settlement import Settlement
-from ops_core.storage.waits import log_answer, must_hold, soonest
+from ops_core.storage.waits import log_answer, must_hold, soonest, time_after
 from ops_core.storage.writes import HeldTask
 
 _BEGUN = {
@@ -41,9 +41,6 @@ _BEGUN = {
     WaitKind.timer: EventType.timer_started,
     WaitKind.child: EventType.child_started,
 }
-
-#: Longer is for ever: a date has an end.
-_LONGEST_SECONDS = 100 * 365 * 86_400.0
 
 _ids = Uuid7Source()
 
@@ -124,13 +121,6 @@ def _begun(task: HeldTask, wait: Wait, now: datetime) -> _Begun:
             return _Begun(task, wait, time_after(now, seconds), None)
         case ChildWait():
             return _Begun(task, wait, None, None)
-
-
-def time_after(now: datetime, seconds: float | None) -> datetime | None:
-    """So many seconds from now; None for ever, and for longer than a date can say."""
-    if seconds is None or seconds > _LONGEST_SECONDS:
-        return None
-    return now + timedelta(seconds=max(0.0, seconds))
 
 
 async def _log_begun(settlement: Settlement, one: Suspend, begun: Sequence[_Begun]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,10 @@ _ANSWERED = {
 
 #: Kinds that a person answers: each has a row in `approvals`, pending as long as the wait's row is there.
 ASKED = frozenset({WaitKind.approval, WaitKind.input})
+
+
+#: Longer is for ever: a date has an end.
+_LONGEST_SECONDS = 100 * 365 * 86_400.0
 
 
 async def answered(settlement: Settlement, task_id: UUID, key: str, answer: JsonObject) -> bool:
@@ -79,6 +84,13 @@ async def follow(settlement: Settlement, changes: Sequence[Change]) -> None:
         open_ones = (approvals.c.task_id.in_(asked), approvals.c.status == ApprovalStatus.pending)
         closed = {"status": ApprovalStatus.closed, "decided_at": settlement.now}
         await settlement.tx.run(update(approvals).where(*open_ones).values(closed))
+
+
+def time_after(now: datetime, seconds: float | None) -> datetime | None:
+    """So many seconds from now; None for ever, and for longer than a date can say."""
+    if seconds is None or seconds > _LONGEST_SECONDS:
+        return None
+    return now + timedelta(seconds=max(0.0, seconds))
 
 
 def must_hold(settlement: Settlement, task_id: UUID) -> HeldTask:

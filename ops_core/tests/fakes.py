@@ -13,6 +13,7 @@ from ops_core.domain.event import Event, EventType, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.task import NewTask, RetryFrom, Task, TaskError, TaskStatus, TaskUsage, check_transition
 from ops_core.domain.text import TextDelta
+from ops_core.domain.wait import waiting_for
 from ops_core.errors import (
     BrokerUnavailable,
     IdempotencyKeyReused,
@@ -258,7 +259,7 @@ class FakeStore:
                 return known.seq
         return self._write(task, event).seq
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
         task = await self._held(lease)
         status, event, changes = _ending(outcome, canceling=task.cancel_requested_at is not None, now=self.now)
         task = self._write(self._changed(task, status, **changes), event)
@@ -411,9 +412,12 @@ def _ending(outcome: Outcome, *, canceling: bool, now: datetime) -> tuple[TaskSt
             event = NewEvent(type=EventType.task_retrying, payload=_body(error))
             due = now + timedelta(seconds=outcome.delay_seconds)
             return TaskStatus.scheduled, event, {**usage, "run_at": due, "worker_id": None}
-        case Suspended(waiting_for=reason):
-            event = NewEvent(type=EventType.task_waiting, payload={"for": reason})
-            return TaskStatus.waiting, event, {**usage, "waiting_for": reason, "worker_id": None}
+        case Suspended(waits=waits):
+            shown = waiting_for(waits)
+            event = NewEvent(
+                type=EventType.task_waiting, payload={"waiting_for": shown, "keys": [w.key for w in waits]}
+            )
+            return TaskStatus.waiting, event, {**usage, "waiting_for": shown, "worker_id": None}
         case HandedOver():
             event = NewEvent(type=EventType.task_handed_over, payload={})
             return TaskStatus.queued, event, {**usage, "worker_id": None}

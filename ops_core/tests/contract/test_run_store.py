@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from ops_core.domain.event import EventType, NewEvent, StepPhase
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
-from ops_core.domain.task import TaskError, TaskStatus, WaitingFor
+from ops_core.domain.task import TaskError, TaskStatus
+from ops_core.domain.wait import SignalWait, TimerWait
 from ops_core.errors import RunLost, TaskFinished
 from ops_core.ports import Lease, Nudge, NudgeKind
 from ops_core.storage.store import Store
@@ -21,7 +21,7 @@ COMPLETED = Completed(result={"answer": 4}, usage=USAGE)
 FAILED = Failed(error=BOOM, usage=USAGE)
 RETRY_NOW = Retry(error=BOOM, delay_seconds=0, usage=USAGE)
 RETRY_LATER = Retry(error=BOOM, delay_seconds=60, usage=USAGE)
-SUSPENDED = Suspended(waiting_for=WaitingFor.approval, wake_at=None, usage=USAGE)
+SUSPENDED = Suspended(waits=(SignalWait(key="1/tool/1/signal/1", name="paid"),), usage=USAGE)
 HANDED_OVER = HandedOver(usage=USAGE)
 CANCELED = Canceled(usage=USAGE)
 
@@ -205,13 +205,17 @@ async def test_a_cancel_and_a_finish_at_once_agree(store: Store) -> None:
 
 async def test_a_suspended_task_wakes_when_its_time_comes(store: Store) -> None:
     task = await submit_and_claim(store)
-    past = datetime.now(UTC) - timedelta(seconds=1)
-    await store.finish(lease(task), Suspended(waiting_for=WaitingFor.timer, wake_at=past, usage=USAGE))
+    wait = TimerWait(key="1/tool/1/timer/1", seconds=0.05)
+    await store.finish(lease(task), Suspended(waits=(wait,), usage=USAGE))
+    assert await store.release_due(limit=10) == []
+    await asyncio.sleep(0.1)
     (ring,) = await store.release_due(limit=10)
     assert (ring.queue, ring.count) == ("default", 1)
     (again,) = await claim(store)
     assert (again.attempt, again.waiting_for) == (1, None)
-    assert (await event_types(store, task.id))[2:] == ["task.waiting", "task.resumed", "task.started"]
+    assert (await event_types(store, task.id))[2:] == [
+        *("timer.started", "task.waiting", "timer.fired", "task.resumed", "task.started"),
+    ]
 
 
 async def test_a_cancelled_caller_does_not_undo_its_write(store: Store) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,14 +17,16 @@ import pytest
 
 from ops_core.domain.event import Event
 from ops_core.domain.outcome import Completed, Failed, HandedOver, Outcome, Retry, Suspended
-from ops_core.domain.task import RetryFrom, Task, TaskError, TaskStatus, WaitingFor
-from ops_core.errors import RunLost, TaskFinished, TaskNotFinished
+from ops_core.domain.signal import NewSignal
+from ops_core.domain.task import RetryFrom, Task, TaskError, TaskStatus
+from ops_core.domain.wait import SignalWait, TimerWait
+from ops_core.errors import RunLost, TaskFinished, TaskNotFinished, TooManySignals
 from ops_core.ports import Lease
 from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.migrations import upgrade
 from ops_core.storage.store import Store, open_store
-from ops_core.tests.contract.store_cases import USAGE, new_task, step, worker
+from ops_core.tests.contract.store_cases import USAGE, new_task, step, uuid7, worker
 
 BOOM = TaskError("boom", "it broke", retryable=True)
 TASKS = 12
@@ -38,6 +40,7 @@ class Storm:
     url: str
     ids: Sequence[UUID]
     left: int
+    waited: int = 0
     rng: random.Random = field(default_factory=lambda: random.Random(7))
     held: set[Lease] = field(default_factory=set)
     appended: list[tuple[Lease, str, int]] = field(default_factory=list)
@@ -78,7 +81,9 @@ class Storm:
             self.held.discard(held)
 
     def some_outcome(self) -> Outcome:
-        soon = datetime.now(UTC) + timedelta(seconds=0.01)
+        self.waited += 1
+        timer = TimerWait(key=f"{self.waited}/tool/1/timer/1", seconds=self.rng.choice((0, 0.01)))
+        signal = SignalWait(key=f"{self.waited}/tool/2/signal/1", name="go", timeout_seconds=0.05)
         return self.rng.choice(
             (
                 Completed(result={"n": 1}, usage=USAGE),
@@ -86,7 +91,9 @@ class Storm:
                 HandedOver(usage=USAGE),
                 Retry(error=BOOM, delay_seconds=0, usage=USAGE),
                 Retry(error=BOOM, delay_seconds=0.01, usage=USAGE),
-                Suspended(waiting_for=WaitingFor.timer, wake_at=soon, usage=USAGE),
+                Suspended(waits=(timer,), usage=USAGE),
+                Suspended(waits=(signal,), usage=USAGE),
+                Suspended(waits=(timer, signal), usage=USAGE),
             )
         )
 
@@ -102,11 +109,15 @@ class Storm:
         while self.goes_on():
             task_id = self.rng.choice(self.ids)
             try:
-                if self.rng.random() < 0.3:
+                chance = self.rng.random()
+                if chance < 0.2:
                     await store.cancel_task("default", task_id, by="me")
+                elif chance < 0.5:
+                    sent = NewSignal(id=uuid7(), name="go", payload={"n": 1}, sent_by="me")
+                    await store.send_signal("default", task_id, sent, max_kept=3)
                 else:
                     await store.retry_task("default", task_id, by="me", retry_from=RetryFrom.scratch)
-            except (TaskFinished, TaskNotFinished):
+            except (TaskFinished, TaskNotFinished, TooManySignals):
                 pass
             await asyncio.sleep(0.003)
 
@@ -154,6 +165,8 @@ class Told:
             case "task.retrying":
                 at_once = datetime.fromisoformat(event.payload["retry_at"]) <= event.at
                 self.status, self.held = "queued" if at_once else "scheduled", False
+            case "timer.started" | "timer.fired" | "signal.awaited" | "signal.received" | "signal.kept":
+                assert not over, event
             case "task.waiting":
                 self.status, self.held = "waiting", False
             case "task.submitted" | "task.due":

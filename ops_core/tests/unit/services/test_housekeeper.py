@@ -27,6 +27,10 @@ class FakeHousekeepingStore:
         due, self.due = self.due, []
         return due
 
+    async def seconds_until_due(self) -> float | None:
+        self._ask()
+        return None
+
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
         self._ask()
         expired, self.expired = self.expired, []

@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
-from ops_core.domain.task import TRANSITIONS, RetryFrom, TaskError, TaskStatus, TaskUsage, WaitingFor
+from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
+from ops_core.domain.task import TRANSITIONS, RetryFrom, TaskError, TaskStatus, TaskUsage
 from ops_core.errors import IllegalTransition
 from ops_core.storage import settle
 from ops_core.storage.writes import HELD_NAMES, HELD_STATE, NO_JSON, Change, HeldTask
@@ -23,7 +23,6 @@ OUTCOMES: list[Outcome] = [
     Failed(error=BOOM, usage=USAGE),
     Retry(error=BOOM, delay_seconds=0, usage=USAGE),
     Retry(error=BOOM, delay_seconds=5, usage=USAGE),
-    Suspended(waiting_for=WaitingFor.signal, wake_at=None, usage=USAGE),
     Canceled(usage=USAGE),
     HandedOver(usage=USAGE),
 ]
@@ -34,6 +33,11 @@ def held(status: TaskStatus, **changes: object) -> HeldTask:
     counters = {"attempt": 1, "crashes": 0, "round": 1, "epoch": 3, "seq": 2, "max_attempts": 3, "resuming": False}
     names = {"id": UUID(int=1), "namespace": "default", "queue": "q", "status": status, "timeout_seconds": 9.0}
     return HeldTask(**{**nothing, **counters, **names, **changes})  # type: ignore[arg-type]  # built from names
+
+
+def said(change: Change, n: int) -> dict[str, object]:
+    payload: dict[str, object] = json.loads(change.events[n].payload or "")
+    return payload
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -49,14 +53,14 @@ def test_leaving_running_raises_the_epoch_ends_the_lease_and_is_in_the_table(
     assert (change.after.finished_at is not None) == change.after.status.is_final
     assert (change.ring is not None) == (change.after.status is TaskStatus.queued)
     assert change.after.seq == before.seq + len(change.events)
-    assert json.loads(change.events[-1].payload)["epoch"] == before.epoch
+    assert said(change, -1)["epoch"] == before.epoch
 
 
 def test_a_retry_is_due_after_its_pause() -> None:
     retry = Retry(error=BOOM, delay_seconds=5, usage=USAGE)
     change = settle.ended(held(TaskStatus.running), retry, NO_JSON, NOW)
     assert change.after.run_at == NOW + timedelta(seconds=5)
-    assert json.loads(change.events[0].payload)["retry_at"] == "2026-01-01T00:00:05Z"
+    assert said(change, 0)["retry_at"] == "2026-01-01T00:00:05Z"
 
 
 @pytest.mark.parametrize("status", [TaskStatus.scheduled, TaskStatus.queued, TaskStatus.waiting])
@@ -68,7 +72,7 @@ def test_what_no_worker_holds_is_canceled_at_once(status: TaskStatus) -> None:
 
 def test_a_retry_from_the_journal_says_which_round_it_replays() -> None:
     change = settle.reopened(held(TaskStatus.failed, error="{}"), "me", RetryFrom.journal, NOW)
-    assert json.loads(change.events[0].payload)["replays_round"] == 1
+    assert said(change, 0)["replays_round"] == 1
     assert (change.after.round, change.after.error, change.after.deadline_at) == (2, None, NOW + timedelta(seconds=9))
 
 
@@ -79,12 +83,14 @@ def test_a_final_task_changes_in_no_other_way(status: TaskStatus) -> None:
     with pytest.raises(IllegalTransition):
         settle.canceled_by(held(status), "me", NOW)
     with pytest.raises(IllegalTransition):
-        settle.overdue(held(status), NOW)
+        settle.overdue(held(status, deadline_at=NOW), NOW)
 
 
 def test_a_due_task_keeps_whether_it_resumes() -> None:
     assert not settle.released(held(TaskStatus.scheduled), NOW).after.resuming
-    woken = settle.released(held(TaskStatus.waiting, waiting_for="timer", wake_at=NOW), NOW)
+    woken = settle.resumed(
+        held(TaskStatus.waiting, waiting_for="timer", wake_at=NOW), "timer", ["1/tool/1/timer/1"], NOW
+    )
     assert woken.after.resuming
     assert replace(woken.after, rung_at=None).waiting_for is None
     assert woken.after.rung_at == NOW
