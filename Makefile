@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint types unit services docs locks protos load clean
+.PHONY: help run test lint types unit services docs faults locks protos load clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -14,10 +14,16 @@ run: $(VENV)/.run ## start everything in one process and run one agent task
 
 test: $(VENV)/.test ## everything the tests need, then all of them
 	@scripts/ensure-rabbitmq
+	@scripts/ensure-libfaketime
 	@$(BIN)/tox run
 
 lint types unit services docs: $(VENV)/.test ## one part of the tests
 	@$(BIN)/tox run -e $@
+
+faults: $(VENV)/.test ## the fault suite in its full size: hours; goes on where it was broken off
+	@scripts/ensure-rabbitmq
+	@scripts/ensure-libfaketime
+	@$(BIN)/tox run -e faults -- $(FAULTS)
 
 locks: $(VENV)/.test ## resolve the newest dependencies into locks/
 	@scripts/lock $(BIN)/uv

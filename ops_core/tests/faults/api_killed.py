@@ -37,7 +37,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             for mark in marks:
                 client.submit(AGENT, mark=mark)
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
-        tally = oracle.judge(system.database_url, ledger, lab.outside, faults=apis.replaced)
+        tally = oracle.judge(system, ledger, lab.outside, faults=apis.replaced)
         tally.seen["unanswered"] = client.unanswered
         return tally
 

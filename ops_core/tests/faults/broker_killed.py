@@ -29,7 +29,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 if size["alarm_seconds"]:
                     raise_disk_alarm(lab, client, size["alarm_seconds"])
                 oracle.settle(system.database_url, ledger, quiet_seconds=size["quiet_seconds"], at_most_seconds=600)
-        return oracle.judge(system.database_url, ledger, lab.outside, faults=kills + 1 + bool(size["alarm_seconds"]))
+        return oracle.judge(system, ledger, lab.outside, faults=kills + 1 + bool(size["alarm_seconds"]))
 
 
 def wipe_with_tasks_queued(lab: Lab, client: Submitter, queued: int) -> None:

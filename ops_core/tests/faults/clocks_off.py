@@ -49,7 +49,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             # Leases that a clock has put into the future would keep the control waiting for hours.
             longest = 8 if control else 120
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=longest)
-        tally = oracle.judge(system.database_url, ledger, lab.outside, faults=2 + len(urls))
+        tally = oracle.judge(system, ledger, lab.outside, faults=2 + len(urls))
         tally.own["started_early"] = oracle.started_before(system.database_url, due, due_at)
         # A worker whose clock is wrong holds its leases as well as any other: only the one that was killed lost some.
         tally.own["leases_lost_alive"] = oracle.leases_lost(system.database_url, ledger, but_of=fast.name)

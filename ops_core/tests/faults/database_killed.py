@@ -31,7 +31,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             for _ in range(size["cuts"]):
                 under_load(client, size, lambda: cut_connections(system, rng))
             oracle.settle(system.database_url, ledger, quiet_seconds=size["quiet_seconds"], at_most_seconds=300)
-        return oracle.judge(system.database_url, ledger, lab.outside, faults=size["kills"] + size["cuts"])
+        return oracle.judge(system, ledger, lab.outside, faults=size["kills"] + size["cuts"])
 
 
 def under_load(client: Submitter, size: Size, strike: Callable[[], None]) -> None:

@@ -47,7 +47,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             oracle.settle(
                 system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 3, at_most_seconds=20 * len(agents)
             )
-        tally = oracle.judge(system.database_url, ledger, lab.outside, expected=expected, faults=crew.replaced)
+        tally = oracle.judge(system, ledger, lab.outside, expected=expected, faults=crew.replaced)
         # Of tasks that run together several die of one kill: each has an effect that nobody recorded.
         tally.own["not_struck"] = int(not crew.replaced)
         return tally

@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops_core.tests.faults.tools import PROCESS_NAME
+
 _MARK = re.compile(r"ref:([a-z0-9_-]+).*?die:([a-z0-9_/-]+)")
 
 
@@ -93,16 +95,47 @@ def deaths_of_worker() -> None:
         await append(self, event)
         die_if_marked(goal, f"after/{count + 1}")
 
-    async def dying_finish(self: TaskRunner, control: Any, outcome: Any) -> Any:
+    async def dying_finish(self: TaskRunner, *given: Any) -> Any:
+        [control] = [each for each in given if hasattr(each, "lease")]
         goal, _ = goals.pop(control.lease)
         die_if_marked(goal, "finish")
-        ended = await finish(self, control, outcome)
+        ended = await finish(self, *given)
         die_if_marked(goal, "finished")
         return ended
 
     TaskRunner.run = marked_run  # type: ignore[method-assign]
     TaskJournal._append = dying_append  # type: ignore[method-assign]
-    TaskRunner._finish = dying_finish  # type: ignore[method-assign]
+    TaskRunner._finish = dying_finish  # type: ignore[assignment, method-assign]
+
+
+def noted_checks() -> None:
+    """No fault, but a witness: when each run was last found to have the right to act, in a file of this process.
+
+    A process that stands still between this and the call makes the call when it goes on, which nobody can prevent.
+    """
+    from ops_core.runner.journal import TaskJournal
+
+    check, check_begun = TaskJournal.check, TaskJournal.check_begun
+    file = os.open(checks_file(Path(), os.environ[PROCESS_NAME]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(journal: TaskJournal) -> None:
+        os.write(file, f"{journal._control.lease.task_id} {time.time()}\n".encode())
+
+    def noted_check(self: TaskJournal) -> None:
+        check(self)
+        note(self)
+
+    def noted_check_begun(self: TaskJournal) -> None:
+        check_begun(self)
+        note(self)
+
+    TaskJournal.check = noted_check  # type: ignore[method-assign]
+    TaskJournal.check_begun = noted_check_begun  # type: ignore[method-assign]
+
+
+def checks_file(directory: Path, process: str) -> Path:
+    """Where a process notes its checks: a task id and a time in each line."""
+    return directory / f"checks-{process}"
 
 
 def triple_tickets() -> None:
@@ -132,4 +165,5 @@ FAULTS: dict[str, Callable[[], None]] = {
     "deaths_of_worker": deaths_of_worker,
     "triple_tickets": triple_tickets,
     "false_clock": false_clock,
+    "noted_checks": noted_checks,
 }

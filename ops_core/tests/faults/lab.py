@@ -24,7 +24,7 @@ from ops_core.tests.faults.ledger import Ledger
 from ops_core.tests.faults.nursery import Forked, Nursery
 from ops_core.tests.faults.oracle import WATCH_WRITERS
 from ops_core.tests.faults.outside import Outside
-from ops_core.tests.faults.tools import SINK_URL, install
+from ops_core.tests.faults.tools import PROCESS_NAME, SINK_URL, install
 from ops_core.tests.journeys.system import Process, System, free_port, is_listening, until
 from ops_core.tests.postgres_cluster import PostgresCluster
 from ops_core.tests.rabbitmq_node import RabbitmqNode
@@ -63,7 +63,6 @@ class FaultSystem(System):
         self.database_url = database_url
         self._nursery = nursery
         self.environment |= {
-            "AGENTKIT_LLM_API_KEY": outside.model_key,
             SINK_URL: outside.sink_url,
             "PYTHONPATH": os.pathsep.join(filter(None, (str(directory / "plugins"), os.environ.get("PYTHONPATH")))),
         }
@@ -85,7 +84,9 @@ class FaultSystem(System):
         name = f"{name}-{next(self._numbers)}"
         own = {f"OPS_CORE_{key.upper()}": str(value) for key, value in settings.items()}
         own["OPS_CORE_DATABASE_URL"] = as_writer(self.database_url, name)
-        alterations = [*(f"without:{each}" for each in without), *(f"with:{each}" for each in injected)]
+        own |= {PROCESS_NAME: name, "AGENTKIT_LLM_API_KEY": name}
+        alterations = ["with:noted_checks"] if command[0] == "worker" else []
+        alterations += [*(f"without:{each}" for each in without), *(f"with:{each}" for each in injected)]
         process = Forked(
             nursery or self._nursery,
             name,

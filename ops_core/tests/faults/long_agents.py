@@ -29,7 +29,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 client.submit_many(agents)
                 oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=180)
                 lost = sum(worker.output().count('"event": "broker.lost"') for worker in crew.members())
-            tally = oracle.judge(system.database_url, ledger, lab.outside)
+            tally = oracle.judge(system, ledger, lab.outside)
             starts = oracle.starts(system.database_url, ledger)
     finally:
         lab.set_in_node(consumer_timeout=1_800_000, channel_tick_interval=60_000)

@@ -7,12 +7,14 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, LiteralString
+from pathlib import Path
+from typing import Any, LiteralString, Protocol
 from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
 
+from ops_core.tests.faults.injected import checks_file
 from ops_core.tests.faults.ledger import Ledger
 from ops_core.tests.faults.outside import Outside
 from ops_core.tests.faults.tally import Tally
@@ -52,6 +54,14 @@ SELECT count(*) FILTER (WHERE status IN ('completed', 'failed', 'canceled', 'rej
     sum(seq) AS events
 FROM tasks WHERE idempotency_key = ANY(%s)
 """
+
+
+class Judged(Protocol):
+    """What is asked of an installation."""
+
+    #: Where its processes worked.
+    directory: Path
+    database_url: str
 
 
 def completed(ref: str) -> Collection[str]:
@@ -126,7 +136,7 @@ def last_numbers(database_url: str, ledger: Ledger) -> dict[UUID, int]:
 
 
 def judge(
-    database_url: str,
+    system: Judged,
     ledger: Ledger,
     outside: Outside,
     *,
@@ -134,7 +144,7 @@ def judge(
     faults: int = 0,
 ) -> Tally:
     """The figures of everything in the ledger, as it stands now."""
-    with psycopg.connect(database_url, autocommit=True, row_factory=dict_row) as database:
+    with psycopg.connect(system.database_url, autocommit=True, row_factory=dict_row) as database:
         tasks = database.execute(_TASKS, [list(ledger.refs)]).fetchall()
         events = database.execute(_EVENTS, [[task["id"] for task in tasks]]).fetchall()
     tally = Tally(tasks=len(ledger.refs), faults=faults)
@@ -146,7 +156,7 @@ def judge(
         tally.crashes += task["crashes"]
         _judge_end(tally, task, expected)
         _judge_log(tally, task, by_task[task["id"]])
-    _judge_calls(tally, tasks, by_task, outside)
+    _judge_calls(tally, tasks, by_task, outside, system.directory)
     return tally
 
 
@@ -220,46 +230,104 @@ def _stale(tally: Tally, task: Mapping[str, Any], event: Mapping[str, Any]) -> N
     tally.note(f"{task['ref']}: {event['type']} ({event['seq']}) by {event['writer']}, which did not hold it")
 
 
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that arrived outside."""
+
+    ref: str
+    step_key: str
+    by: str
+    at: float
+
+    @property
+    def step(self) -> tuple[str, str]:
+        return self.ref, self.step_key
+
+
 def _judge_calls(
     tally: Tally,
     tasks: Sequence[Mapping[str, Any]],
     by_task: Mapping[UUID, Sequence[Mapping[str, Any]]],
     outside: Outside,
+    directory: Path,
 ) -> None:
     """Compares the calls that arrived outside with the journal."""
-    journaled: dict[tuple[str, str], datetime] = {}
     refs = {str(task["id"]): task["ref"] for task in tasks}
-    for id, log in by_task.items():
-        for event in log:
-            if event["phase"] == "result":
-                journaled.setdefault((refs[str(id)], event["step_key"]), event["at"])
+    logs = {refs[str(id)]: log for id, log in by_task.items()}
+    checks = _Checks(directory, {ref: id for id, ref in refs.items()})
+    recorded = {
+        (ref, event["step_key"]): event["at"].timestamp()
+        for ref, log in logs.items()
+        for event in reversed(log)
+        if event["phase"] == "result"
+    }
     first_keys: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
 
-    def arrived(step: tuple[str, str], at: float) -> None:
-        recorded = journaled.get(step)
-        if recorded is not None and at > recorded.timestamp():
+    def arrived(call: _Call) -> None:
+        if call.at <= recorded.get(call.step, call.at):
+            tally.repeats += call.step in seen
+        elif checks.passed_in_vain(call, logs[call.ref]):
+            tally.late_calls += 1
+        else:
             tally.steps_again += 1
-            tally.note(f"{step[0]} {step[1]}: executed {at - recorded.timestamp():.3f} s after it was recorded")
-        elif step in seen:
-            tally.repeats += 1
-        seen.add(step)
+            late = call.at - recorded[call.step]
+            tally.note(f"{call.ref} {call.step_key}: executed by {call.by} {late:.3f} s after it was recorded")
+        seen.add(call.step)
 
-    known = set(refs.values())
-    for call in outside.model_calls():
-        if call.ref in known:
-            arrived((call.ref, call.step_key), call.at)
+    for asked in outside.model_calls():
+        if asked.ref in logs:
+            arrived(_Call(asked.ref, asked.step_key, asked.by, asked.at))
     for effect in outside.effects():
         if effect.task_id not in refs:
             continue
-        step = (refs[effect.task_id], effect.step_key)
-        if first_keys.setdefault(step, effect.key) != effect.key:
+        call = _Call(refs[effect.task_id], effect.step_key, effect.by, effect.at)
+        if first_keys.setdefault(call.step, effect.key) != effect.key:
             tally.other_key += 1
-            tally.note(f"{step}: sent as {first_keys[step]} and as {effect.key}")
-        if step in seen and effect.tool != "retry":
+            tally.note(f"{call.step}: sent as {first_keys[call.step]} and as {effect.key}")
+        if call.step in seen and effect.tool != "retry":
             tally.sent_twice += 1
-            tally.note(f"{step}: sent twice, and its tool says {effect.tool}")
-        arrived(step, effect.at)
+            tally.note(f"{call.step}: sent twice, and its tool says {effect.tool}")
+        arrived(call)
+
+
+class _Checks:
+    """When processes looked whether they had the right to act."""
+
+    def __init__(self, directory: Path, ids: Mapping[str, str]) -> None:
+        self._directory = directory
+        self._ids = ids
+        self._noted: dict[str, Mapping[str, list[float]]] = {}
+
+    def passed_in_vain(self, call: _Call, log: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether the caller last looked while it held the task, stood still, lost it, and called when it went on."""
+        looked_at = max((at for at in self._of(call.by).get(self._ids[call.ref], ()) if at <= call.at), default=0.0)
+        return any(
+            claim["at"].timestamp() <= looked_at <= release["at"].timestamp() < call.at
+            for claim, release in _holdings(log)
+            if claim["writer"] == call.by and release is not None and release["type"] == "task.lease_lost"
+        )
+
+    def _of(self, process: str) -> Mapping[str, list[float]]:
+        if process not in self._noted:
+            file = checks_file(self._directory, process)
+            noted: dict[str, list[float]] = defaultdict(list)
+            for line in file.read_text().splitlines() if file.exists() else ():
+                id, _, at = line.partition(" ")
+                noted[id].append(float(at))
+            self._noted[process] = noted
+        return self._noted[process]
+
+
+def _holdings(log: Sequence[Mapping[str, Any]]) -> list[tuple[Mapping[str, Any], Mapping[str, Any] | None]]:
+    """Each claim, with the event that ended it."""
+    found: list[tuple[Mapping[str, Any], Mapping[str, Any] | None]] = []
+    for event in log:
+        if event["type"] == "task.started":
+            found.append((event, None))
+        elif event["type"] in _RELEASES and found and found[-1][1] is None:
+            found[-1] = (found[-1][0], event)
+    return found
 
 
 def _number(database_url: str, statement: LiteralString, values: Sequence[object]) -> int:

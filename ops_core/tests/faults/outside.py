@@ -26,6 +26,8 @@ class ModelCall:
 
     ref: str
     step_key: str
+    #: The process that asked: each has a key of its own.
+    by: str
     #: Seconds since the epoch, by this machine's clock, which is the database's too.
     at: float
 
@@ -37,6 +39,7 @@ class Effect:
     #: The idempotency key: `<task id>/<round>:<step key>`.
     key: str
     tool: str
+    by: str
     at: float
 
     @property
@@ -62,7 +65,8 @@ class Models(VendorServer):
             asked = self.requests[-1]
             found = _REF.search(request.body.decode())
             # Its messages carry what came of each step before.
-            self.noted.append(ModelCall(found[1] if found else "?", f"{len(asked.results) + 1}/llm", at))
+            step_key, by = f"{len(asked.results) + 1}/llm", asked.headers["authorization"].removeprefix("Bearer ")
+            self.noted.append(ModelCall(found[1] if found else "?", step_key, by, at))
         return reply
 
 
@@ -89,7 +93,7 @@ class Sink:
 
     async def _answer(self, request: Request) -> Reply:
         asked = json.loads(request.body)
-        effect = Effect(asked["key"], asked["tool"], time.time())
+        effect = Effect(asked["key"], asked["tool"], asked["by"], time.time())
         self.noted.append(effect)
         is_first = effect.key not in self._applied
         self._applied.add(effect.key)
@@ -109,10 +113,6 @@ class Outside:
     @property
     def model_url(self) -> str:
         return self._models.base_url("compatible")
-
-    @property
-    def model_key(self) -> str:
-        return self._models.key
 
     @property
     def sink_url(self) -> str:

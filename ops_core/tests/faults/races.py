@@ -52,7 +52,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             list(pool.map(lambda pause: cancel_after(client, http, pause, answers), pauses))
             crowd.join()
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
-        tally = oracle.judge(system.database_url, ledger, lab.outside, expected=expected)
+        tally = oracle.judge(system, ledger, lab.outside, expected=expected)
         told = list(answers.values())
         tally.faults = len(told)
         tally.seen = {answer: told.count(answer) for answer in ("canceled", "asked", "too late")}

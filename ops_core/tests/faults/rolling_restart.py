@@ -42,7 +42,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             ended.set()
             submitting.join()
         oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=300)
-        tally = oracle.judge(system.database_url, ledger, lab.outside, faults=size["restarts"])
+        tally = oracle.judge(system, ledger, lab.outside, faults=size["restarts"])
         tally.own |= {"leases_lost": tally.crashes, "attempts_spent": oracle.attempts(system.database_url, ledger)}
         tally.own["attempts_spent"] -= tally.tasks
         return tally

@@ -100,7 +100,13 @@ def _result(lab: Lab, row: Row, asked: argparse.Namespace, commit: str) -> dict[
 
 
 def _tell(row: Row, which: str, tally: Tally, seconds: float) -> None:
-    figures = {"tasks": tally.tasks, "faults": tally.faults, "repeats": tally.repeats, "crashes": tally.crashes}
+    figures = {
+        "tasks": tally.tasks,
+        "faults": tally.faults,
+        "repeats": tally.repeats,
+        "late": tally.late_calls,
+        "crashes": tally.crashes,
+    }
     print(f"{row.name}{which}: {seconds:.1f} s {figures | tally.seen} found {tally.broken or 'nothing'}", flush=True)
     for line in tally.findings[:4]:
         print(f"    {line}", flush=True)

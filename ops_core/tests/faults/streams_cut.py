@@ -32,7 +32,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             with ThreadPoolExecutor(size["at_once"]) as pool:
                 read = list(pool.map(lambda id, after: read_with_cuts(urls, id, after), ids, cuts))
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
-        tally = oracle.judge(system.database_url, ledger, lab.outside, faults=CUTS * len(ids))
+        tally = oracle.judge(system, ledger, lab.outside, faults=CUTS * len(ids))
         numbers = oracle.last_numbers(system.database_url, ledger)
         tally.own = {"events_missed": 0, "events_doubled": 0}
         for id, seqs in zip(ids, read, strict=True):

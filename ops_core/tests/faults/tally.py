@@ -55,6 +55,8 @@ class Tally:
 
     #: Allowed: a call under way when its process died, made again; `retry` tools with the same key.
     repeats: int = 0
+    #: Allowed: calls made by a process that stood still between its check and the call.
+    late_calls: int = 0
     #: Allowed: leases lost.
     crashes: int = 0
     #: Whatever else is worth a look.

@@ -34,7 +34,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 closed += 1
             submitting.join()
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 3, at_most_seconds=900)
-        return oracle.judge(system.database_url, ledger, lab.outside, faults=closed)
+        return oracle.judge(system, ledger, lab.outside, faults=closed)
 
 
 ROW = Row(

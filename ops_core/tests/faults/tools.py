@@ -12,6 +12,8 @@ from agentkit import tool
 from agentkit.tools.base import OnUnknown, ToolContext
 
 SINK_URL = "FAULTS_SINK_URL"
+#: What this process is called.
+PROCESS_NAME = "FAULTS_PROCESS_NAME"
 
 
 @tool(side_effect=True, on_unknown=OnUnknown.retry)
@@ -37,7 +39,8 @@ TOOLS = [charge_retry, charge_ask, charge_fail]
 
 async def _charge(kind: str, context: ToolContext) -> str:
     where = urlsplit(os.environ[SINK_URL])
-    body = json.dumps({"key": context.idempotency_key, "tool": kind}).encode()
+    asked = {"key": context.idempotency_key, "tool": kind, "by": os.environ[PROCESS_NAME]}
+    body = json.dumps(asked).encode()
     reader, writer = await asyncio.open_connection(where.hostname, where.port)
     try:
         head = f"POST /effects HTTP/1.1\r\nhost: sink\r\ncontent-length: {len(body)}\r\n\r\n"

@@ -43,7 +43,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             for mark in boundaries:
                 client.submit(AGENT, mark=mark)
             oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 4)
-        return oracle.judge(system.database_url, ledger, lab.outside, faults=kills + len(boundaries))
+        return oracle.judge(system, ledger, lab.outside, faults=kills + len(boundaries))
 
 
 ROW = Row(

@@ -29,7 +29,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=60)
             # What a run that has come back would still do.
             time.sleep(1.0)
-        tally = oracle.judge(system.database_url, ledger, lab.outside)
+        tally = oracle.judge(system, ledger, lab.outside)
         tally.faults = tally.crashes
         tally.own["not_struck"] = int(not tally.crashes)
         return tally
