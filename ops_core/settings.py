@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,10 @@ class Settings(_Layered):
         description="Lost leases after which a task fails: the last resort. A crash convicts nobody, since a worker "
         "takes all of its tasks with it; after two, a task runs alone in a child process.",
     )
+    isolated_runs: int = Field(
+        default=2, gt=0, le=100, description="Tasks that have crashed twice and run alone, at once in each worker."
+    )
+    isolated_memory_mb: int = Field(default=1024, ge=128, description="Memory of a task that runs alone, in megabytes.")
     drain_seconds: float = Field(default=10.0, ge=0, description="Time running agents get to reach a step boundary.")
     loop_stall_seconds: float = Field(
         default=30.0, gt=0, description="A worker whose event loop stands still for this long ends itself."
@@ -318,6 +323,11 @@ def export_dotenv() -> None:
             os.environ.setdefault(name, value)
 
 
+def editor_command() -> list[str]:
+    """The person's own editor, as every program asks for it."""
+    return shlex.split(os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi") or ["vi"]
+
+
 def leave_forks_to_exec() -> None:
     """Tell gRPC that children of this process exec at once. It would write a line on stderr about each of them.
 
@@ -329,6 +339,12 @@ def leave_forks_to_exec() -> None:
 def export_flags(flags: Mapping[str, object]) -> None:
     """Put the flags into this process's environment, so that its child processes load the same settings."""
     os.environ.update({variable_of(name): _as_variable(value) for name, value in _given(flags).items()})
+
+
+def environment_of(settings: _Layered) -> dict[str, str]:
+    """The environment in which a child process loads these very settings, wherever they came from."""
+    values = {name: getattr(settings, name) for name in type(settings).model_fields}
+    return {**os.environ, **{variable_of(name): _as_variable(value) for name, value in _given(values).items()}}
 
 
 def require_safe_address(settings: Settings) -> None:
@@ -413,6 +429,8 @@ def _given(flags: Mapping[str, object] | None) -> dict[str, Any]:
 
 
 def _as_variable(value: object) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
     return ",".join(str(item) for item in value) if isinstance(value, (tuple, list)) else str(value)
 
 

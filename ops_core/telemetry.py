@@ -44,6 +44,8 @@ class LogEvent(StrEnum):
     tasks_not_archived = "tasks.not_archived"
     run_failed = "run.failed"
     run_lost = "run.lost"
+    run_isolated = "run.isolated"
+    run_crashed = "run.crashed"
     step_finished = "step.finished"
     text_not_kept = "text.not_kept"
     lease_late = "lease.late"

@@ -7,7 +7,7 @@ import random
 from ops_core.domain.agent import RetryRule
 from ops_core.domain.outcome import Failed, Retry
 from ops_core.domain.retry import RetryPolicy
-from ops_core.domain.task import Task, TaskError, TaskUsage
+from ops_core.domain.task import JsonObject, Task, TaskError, TaskUsage
 
 
 def after_failure(
@@ -32,6 +32,18 @@ def policy_of(rule: RetryRule | None, default: RetryPolicy) -> RetryPolicy:
         return default
     base = rule.base_seconds or min(default.base_seconds, rule.max_seconds or default.base_seconds)
     return RetryPolicy(base_seconds=base, max_seconds=rule.max_seconds or max(default.max_seconds, base))
+
+
+def attempt_crashed(task: Task, evidence: JsonObject) -> TaskError:
+    """It ran alone, and its process died of it: tried again while attempts are left, then quarantined."""
+    end = f"signal {evidence['signal']}" if evidence.get("signal") else f"exit status {evidence.get('status')}"
+    if evidence.get("stalled"):
+        end = "an event loop that stood still"
+    if task.attempt >= task.max_attempts:
+        tries = f"{task.attempt} of {task.max_attempts} attempts are used up"
+        return TaskError("poison", f"alone in a process, the task ended it by {end}; {tries}", evidence=evidence)
+    message = f"alone in a process, the task ended it by {end}"
+    return TaskError("crashed", message, retryable=True, evidence=evidence)
 
 
 def attempt_timed_out(task: Task) -> TaskError:

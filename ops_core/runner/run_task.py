@@ -14,10 +14,10 @@ from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.event import Event
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.retry import RetryPolicy
-from ops_core.domain.task import Task, TaskError, TaskStatus
+from ops_core.domain.task import JsonObject, Task, TaskError, TaskStatus
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import AgentStore, Ended, Lease, Ring, RunControl, RunStopReason, RunStore
-from ops_core.runner.attempts import after_failure, attempt_timed_out, policy_of
+from ops_core.runner.attempts import after_failure, attempt_crashed, attempt_timed_out, policy_of
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.children import Children
 from ops_core.runner.journal import TaskJournal, retry_until_lost
@@ -78,6 +78,26 @@ class TaskRunner:
             if live is not None:
                 await live.aclose()
         _log.info(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
+        return ended.status
+
+    async def write_crash(self, task: Task, control: RunControl, evidence: JsonObject) -> TaskStatus:
+        """Write that the process in which the task ran alone has died of it: the attempt has failed.
+
+        Raises:
+            RunLost: the lease is over; it may also be that the run had written its end before its process died.
+        """
+        journal = TaskJournal(self._runs, control, round=task.round, events=await self._journaled(task, control))
+        definition = await retry_until_lost(control, lambda: self._agents.get_definition(task.agent_digest))
+        outcome = after_failure(
+            task,
+            attempt_crashed(task, evidence),
+            journal.usage,
+            policy=policy_of(definition.retry if definition else None, self._retry_policy),
+            rng=self._rng,
+        )
+        ended = await self._finish(task, control, outcome)
+        self._announce(ended.rings)
+        _log.warning(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
         return ended.status
 
     async def _journaled(self, task: Task, control: RunControl) -> Sequence[Event]:

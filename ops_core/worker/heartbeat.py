@@ -14,6 +14,7 @@ from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, LeaseStore, Renewal, WorkerInfo
 from ops_core.telemetry import LogEvent, get_logger
 from ops_core.worker.held import HeldRuns, lease_clock
+from ops_core.worker.stall_watch import StallWatch
 
 _log = get_logger()
 
@@ -86,7 +87,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         next_beat = self._clock()
-        stall = _StallWatch(self._stall_seconds, self._check_seconds)
+        stall = StallWatch(self._stall_seconds, self._check_seconds)
         while not self._stopping:
             now = self._clock()
             if stall.is_stalled(now, self._pulses):
@@ -165,24 +166,3 @@ class Heartbeat:
             _log.debug(LogEvent.lease_renewal_failed, reason=str(error))
         finally:
             self._store.close()
-
-
-class _StallWatch:
-    """Adds up how long the loop gave no pulse, by this thread's own wakings: a process that was stopped and goes on
-    finds both clocks jumped, and is not stalled."""
-
-    def __init__(self, stall_seconds: float, check_seconds: float) -> None:
-        self._stall_seconds = stall_seconds
-        self._longest_step = 2 * check_seconds
-        self._pulses = -1
-        self._silent_seconds = 0.0
-        self._checked_at: float | None = None
-
-    def is_stalled(self, now: float, pulses: int) -> bool:
-        step = 0.0 if self._checked_at is None else min(now - self._checked_at, self._longest_step)
-        self._checked_at = now
-        if pulses != self._pulses:
-            self._pulses, self._silent_seconds = pulses, 0.0
-        else:
-            self._silent_seconds += step
-        return self._silent_seconds > self._stall_seconds

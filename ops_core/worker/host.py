@@ -18,7 +18,6 @@ from ops_core.ports import (
     NudgeKind,
     Renewal,
     Ring,
-    RunControl,
     RunStopReason,
     RunStore,
     WorkerInfo,
@@ -42,7 +41,7 @@ _ABANDON_SECONDS = 1.0
 _UNWIND_SECONDS = 0.1
 
 #: Runs one claimed task to the end of this claim and writes how it ended (runner.run_task.TaskRunner.run).
-RunTask = Callable[[Task, RunControl], Awaitable[object]]
+RunTask = Callable[[Task, HeldRun], Awaitable[object]]
 
 
 class NotTaking(Exception):

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Collection
-from pathlib import Path
 
 from ops_core.telemetry import LogEvent, get_logger
+from ops_core.worker.process_tree import adopt_orphans, child_processes
 
 _log = get_logger()
 
-#: Of Linux' <sys/prctl.h>.
-_PR_SET_CHILD_SUBREAPER = 36
 #: The input of an orphan has closed; most end by themselves within this time.
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 2.0
@@ -31,23 +27,19 @@ class Orphans:
     """
 
     def __init__(self) -> None:
-        self._adopts = sys.platform == "linux" and _adopt()
+        self._adopts = adopt_orphans()
 
     async def end(self, known: Collection[int]) -> None:
         """Let orphans end by themselves, then kill them, and what falls to us by that; takes a few seconds at most."""
         if not self._adopts or await _gone(known, _GRACE_SECONDS, kill=False):
             return
-        _log.warning(LogEvent.orphans_killed, pids=sorted(_children() - set(known)))
+        _log.warning(LogEvent.orphans_killed, pids=sorted(child_processes() - set(known)))
         await _gone(known, _KILL_SECONDS, kill=True)
-
-
-def _adopt() -> bool:
-    return bool(ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0)
 
 
 async def _gone(known: Collection[int], seconds: float, *, kill: bool) -> bool:
     end = asyncio.get_running_loop().time() + seconds
-    while orphans := _children() - set(known):
+    while orphans := child_processes() - set(known):
         for pid in orphans:
             _reap(pid, kill=kill)
         if asyncio.get_running_loop().time() > end:
@@ -61,17 +53,3 @@ def _reap(pid: int, *, kill: bool) -> None:
         if kill:
             os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, os.WNOHANG)
-
-
-def _children() -> set[int]:
-    """The process ids of our children, by /proc."""
-    found: set[int] = set()
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            # The name, in brackets, may hold anything.
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError, IndexError):
-            continue
-        if parent == os.getpid():
-            found.add(int(stat.parent.name))
-    return found
