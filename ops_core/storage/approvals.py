@@ -58,15 +58,21 @@ class SqlApprovalStore:
         if known is None:
             raise ApprovalNotFound(f"there is no approval {approval_id}")
 
+        #: What an earlier try wrote, or not: its answer was lost.
+        tried: Sequence[Change] | None = None
+
         async def count(tx: Transaction) -> tuple[Approval, bool, Sequence[Change]]:
+            nonlocal tried
             # The task comes first, as for everybody who answers it, ends it, or lets the approval expire.
             settlement = Settlement(tx, await tx.lock(await with_parents(tx, [known.task_id])))
             approval = await _current(settlement, approval_id)
             check(approval)
             if _says_again(approval, vote):
-                return approval, True, ()
+                return approval, tried is None, tried or ()
             _check_open(settlement, approval)
-            return await _counted(settlement, approval, vote), False, await written(settlement)
+            approval = await _counted(settlement, approval, vote)
+            tried = await written(settlement)
+            return approval, False, tried
 
         approval, replayed, changes = await self._single.run_repeatable(count)
         self._single.tell(changes)

@@ -36,7 +36,11 @@ class SqlSignalStore:
     async def send_signal(self, namespace: str, task_id: UUID, new: NewSignal, *, max_kept: int) -> Sent:
         refuse_unstorable(name=new.name, sent_by=new.sent_by, idempotency_key=new.idempotency_key)
 
+        #: What an earlier try wrote, or not: its answer was lost.
+        tried: Sequence[Change] = ()
+
         async def send(tx: Transaction) -> tuple[Signal, bool, Sequence[Change]]:
+            nonlocal tried
             # The task's lock comes first: whoever suspends it looks for kept signals under the same one.
             settlement = Settlement(tx, await tx.lock([task_id]))
             task = settlement.held(task_id)
@@ -44,10 +48,10 @@ class SqlSignalStore:
                 raise TaskNotFound(f"there is no task {task_id}")
             known = await _known(tx, task_id, new)
             if known is not None:
-                # Of this id it is ours: it was written, and the answer was lost.
-                return known, known.id != new.id, ()
+                return known, known.id != new.id, tried if known.id == new.id else ()
             sent = await _deliver(settlement, task, new, max_kept)
-            return sent, False, await written(settlement)
+            tried = await written(settlement)
+            return sent, False, tried
 
         signal, replayed, changes = await self._single.run_repeatable(send)
         self._single.tell(changes)
