@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from agentkit.errors import AgentkitError, BadToolArguments, ToolError, WaitDeclined, WaitExpired
@@ -13,7 +14,8 @@ from agentkit.waits import RunSuspended, Wait, WaitKind
 MAX_WAIT_SECONDS = 366 * 86_400.0
 #: Characters of a question to a person.
 _QUESTION_LENGTH = 10_000
-#: Characters of the name of a signal or an agent.
+_SIGNAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+#: Characters of the name of an agent.
 _NAME_LENGTH = 128
 
 
@@ -81,7 +83,7 @@ class Waits:
             WaitExpired: it did not come in time.
             ToolError: the name is no good, or this tool cannot wait.
         """
-        request = {"name": _name(name), "timeout_seconds": _time_limit(timeout_seconds)}
+        request = {"name": _signal_name(name), "timeout_seconds": _time_limit(timeout_seconds)}
         answer = self._answer(WaitKind.signal, request)
         return _given(answer, "payload", late=f"The signal {name!r} did not come in time.")
 
@@ -134,6 +136,16 @@ def _storable(text: str) -> str:
 def _name(name: str) -> str:
     if not 0 < len(name) <= _NAME_LENGTH or not name.isprintable() or name != name.strip():
         raise BadToolArguments(f"A name needs 1 to {_NAME_LENGTH} printable characters, not {name[:200]!r}.")
+    return name
+
+
+def _signal_name(name: str) -> str:
+    """Of what can be sent by any door and typed in any terminal: one that nobody can send would be awaited for ever."""
+    if not _SIGNAL.fullmatch(name):
+        raise BadToolArguments(
+            "The name of a signal needs 1 to 128 letters, digits, '.', '_' or '-', and begins with a letter or digit, "
+            f"unlike {name[:200]!r}."
+        )
     return name
 
 
