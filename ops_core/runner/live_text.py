@@ -15,7 +15,7 @@ from ops_core.telemetry import LogEvent, get_logger
 _log = get_logger()
 
 #: Pieces that come closer together than this are sent as one.
-SEND_SECONDS = 0.03
+SEND_SECONDS = 0.02
 #: How often the text so far is saved, at most.
 SAVE_SECONDS = 0.25
 #: How long the end of a run waits for the last of its text to be deleted; what is left then, the housekeeper finds.

@@ -17,6 +17,7 @@ from ops_core.ports import Nudge, NudgeKind
 from ops_core.storage.nudges import LocalNudgeBus
 
 _CHANNEL = "ops_core_nudges"
+_NOTIFY = "SELECT pg_notify(%s, said) FROM unnest(%s::text[]) AS said"
 #: PostgreSQL refuses payloads of 8,000 bytes.
 _MAX_PAYLOAD = 7_900
 #: More than this many are dropped while PostgreSQL is away or slow: whoever waits reads again by itself.
@@ -98,7 +99,7 @@ class PostgresNudgeBus:
                 payloads = list(_packed(self._me, self._take_pending()))
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     # All in one transaction: its commit is what takes the lock.
-                    await connection.execute("SELECT pg_notify(%s, said) FROM unnest(%s::text[]) AS said", (_CHANNEL, payloads))
+                    await connection.execute(_NOTIFY, (_CHANNEL, payloads))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     def _take_pending(self) -> list[str]:

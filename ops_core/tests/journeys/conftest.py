@@ -90,12 +90,15 @@ def effect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EffectSe
 
 
 def write_agents(directory: Path, model_server: ModelServer, effect_server: EffectServer) -> None:
-    """Agents for journeys: `charger-<n>-<ms>` makes n charges, its model taking that long for each answer."""
+    """Agents for journeys: `charger-<n>-<ms>` makes n charges, its model taking that long for each answer; `writer`
+    says 150 words, one every 20 ms."""
     agents = directory / "agents"
     agents.mkdir()
     for steps, delay in ((3, 10), (10, 200), (2, 1500)):
         model = f"{{provider: openai-compatible, name: react-{steps}-delay-{delay}, base_url: '{model_server.url}'}}"
         (agents / f"charger-{steps}-{delay}.yaml").write_text(f"model: {model}\nmcp_servers: [effects]\n")
+    writer = f"{{provider: openai-compatible, name: react-0-words-150-piece-20, base_url: '{model_server.url}'}}"
+    (agents / "writer.yaml").write_text(f"model: {writer}\n")
     (agents / "mcp.json").write_text(
         json.dumps({"mcpServers": {"effects": {"type": "http", "url": f"http://127.0.0.1:{effect_server.port}/mcp"}}})
     )
