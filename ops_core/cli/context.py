@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,18 @@ class CliContext:
 
     #: Makes a client for the URL of `--url`, or for the configured one.
     connect: Callable[[str | None], Client]
+    #: The command of the person's editor.
+    editor: Callable[[], Sequence[str]] = lambda: ("vi",)
+    #: Whether a person can be asked.
+    is_terminal: Callable[[], bool] = lambda: sys.stdin.isatty()
+
+
+def carried(context: typer.Context) -> CliContext:
+    """What the entry point passed."""
+    found = context.find_object(CliContext)
+    if found is None:
+        raise AssertionError("the entry point passes a CliContext")
+    return found
 
 
 @contextmanager
@@ -29,11 +42,8 @@ def connect(context: typer.Context, url: str | None) -> Iterator[Client]:
     """A client; whatever the server refuses is told, and ends the command with its exit code."""
     from ops_core.client import ClientError
 
-    carried = context.find_object(CliContext)
-    if carried is None:
-        raise AssertionError("the entry point passes a CliContext")
     try:
-        with carried.connect(url) as client:
+        with carried(context).connect(url) as client:
             yield client
     except ClientError as error:
         raise typer.Exit(tell_client_error(error)) from error

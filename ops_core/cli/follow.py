@@ -13,14 +13,12 @@ from ops_core.cli.exit_codes import ExitCode, exit_code_of
 from ops_core.cli.output import OutputFormat, write_line, write_value
 from ops_core.cli.terminal import printable, say, talk_console
 from ops_core.cli.text_lines import TextLines
+from ops_core.cli.waiting import tell_wait, waits_for_somebody
 from ops_core.domain.event import EventType
-from ops_core.domain.task import JsonValue, TaskStatus, WaitingFor
+from ops_core.domain.task import JsonValue, TaskStatus
 
 if TYPE_CHECKING:
     from ops_core.client import Client, Task
-
-#: What somebody outside has to bring; timers and child tasks come by themselves.
-_FOR_SOMEBODY = frozenset({WaitingFor.approval, WaitingFor.input, WaitingFor.signal})
 
 
 def follow(
@@ -43,7 +41,9 @@ def follow(
         say(f"the task goes on; see it again with: ops-core task watch {task_id}")
         raise typer.Exit(130) from None
     if output is not OutputFormat.jsonl or quiet:
-        write_task_end(task, output=output, quiet=quiet)
+        write_task_end(client, task, output=output, quiet=quiet)
+    elif waits_for_somebody(task):
+        tell_wait(client, task)
     return exit_code_of(task.status)
 
 
@@ -75,12 +75,7 @@ def _until_it_rests(
     return client.tasks.get(task_id)
 
 
-def waits_for_somebody(task: Task) -> bool:
-    """Whether nothing will happen until somebody outside acts."""
-    return task.status is TaskStatus.waiting and task.waiting_for in _FOR_SOMEBODY
-
-
-def write_task_end(task: Task, *, output: OutputFormat, quiet: bool) -> None:
+def write_task_end(client: Client, task: Task, *, output: OutputFormat, quiet: bool) -> None:
     """The answer on stdout, or the whole task in a form for programs; what kept it from an answer on stderr."""
     if quiet:
         write_line(str(task.id))
@@ -96,7 +91,7 @@ def write_task_end(task: Task, *, output: OutputFormat, quiet: bool) -> None:
             say(f"failed: {code}: {message}", style="red")
             say(f"try: ops-core task retry {task.id}")
         case TaskStatus.waiting:
-            say(f"waiting for {task.waiting_for or 'something outside'}", style="yellow")
+            tell_wait(client, task)
         case status:
             say(str(status), style="yellow")
 

@@ -16,6 +16,16 @@ _TRY = {
     "task_not_found": "ops-core task list",
     "task_finished": "ops-core task retry, which reopens it",
     "task_not_finished": "ops-core task cancel, and then retry",
+    "approval_not_found": "ops-core approval list --all",
+    "approval_decided": "ops-core approval get ID, which shows what was said",
+    "approval_expired": "ops-core approval get ID, which shows what became of it",
+    "not_an_approver": "ops-core approval list --mine",
+    "decision_not_allowed": "ops-core approval get ID, which shows what can be said and what has to fit",
+    "schedule_not_found": "ops-core schedule list",
+    "schedule_exists": "ops-core schedule update, or another name",
+    "schedule_changed": "ops-core schedule get, and then the change again",
+    "step_not_found": "ops-core task events ID, which shows the steps there are",
+    "permission_denied": "OPS_CORE_API_KEY with a key that has the role",
     "unauthenticated": "set OPS_CORE_API_KEY to the server's key",
     "input_schema_mismatch": "ops-core agent get AGENT, which shows the schema of its input",
     "model_not_configured": "set the key it names for the server, or AGENTKIT_LLM_PROVIDER=demo",
@@ -56,7 +66,7 @@ def tell_client_error(error: ClientError) -> ExitCode:
             if error.status >= 500:
                 say(f"request id: {error.request_id}", style="dim")
                 return ExitCode.unreachable
-            return ExitCode.failed if error.status == 409 else ExitCode.usage
+            return ExitCode.failed if error.status in (409, 410) else ExitCode.usage
         case RequestUnsendable():
             tell(error.detail, advice="text in UTF-8")
             return ExitCode.usage

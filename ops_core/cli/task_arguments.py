@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+from ops_core.cli.ids import CANDIDATES, find_id
 from ops_core.cli.refusals import CommandRefused
 from ops_core.cli.terminal import shortened
 from ops_core.domain.task import JsonObject
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 #: No server takes more, and a file that is larger was named by mistake.
 _MAX_INPUT_BYTES: Final = 16 * 1024 * 1024
-#: Fewer digits name half of everything.
-_MIN_PREFIX: Final = 4
-_CANDIDATES: Final = 10
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -82,6 +80,20 @@ def labels_of(pairs: Sequence[str]) -> dict[str, str]:
     return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
 
 
+def rate_of(text: str | None) -> JsonObject | None:
+    """`acme=100/60` as the rate it stands for.
+
+    Raises:
+        CommandRefused: it is none.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"(?P<key>.+)=(?P<limit>\d{1,9})/(?P<seconds>\d{1,9}(?:\.\d{1,9})?)", text, re.DOTALL)
+    if match is None:
+        raise CommandRefused(f"{text!r} is not a rate", advice="--rate acme=100/60, which is 100 in 60 seconds")
+    return {"key": match["key"], "limit": int(match["limit"]), "per_seconds": float(match["seconds"])}
+
+
 def moment_of(text: str | None, *, now: datetime | None = None) -> datetime | None:
     """The time so long ago (`90s`, `30m`, `24h`, `7d`, `2w`), or the RFC 3339 time itself.
 
@@ -106,24 +118,13 @@ def find_task(client: Client, text: str) -> UUID:
         CommandRefused: it is no id, or no task or several tasks have one like it.
         ClientError
     """
-    digits = text.strip().lower().replace("-", "")
-    if len(digits) == 32:
-        try:
-            return UUID(digits)
-        except ValueError:
-            pass
-    if len(digits) < _MIN_PREFIX or not re.fullmatch(r"[0-9a-f]{1,32}", digits):
-        raise CommandRefused(
-            f"{text!r} is not the id of a task: give it, or at least its first {_MIN_PREFIX} digits",
-            advice="ops-core task list",
-        )
-    found = list(client.tasks.list(id_prefix=digits, limit=_CANDIDATES + 1))
-    if not found:
-        raise CommandRefused(f"no task has an id that begins with {text!r}", advice="ops-core task list")
-    if len(found) > 1:
-        lines = [_candidate(task) for task in found[:_CANDIDATES]] + ["…"] * (len(found) > _CANDIDATES)
-        raise CommandRefused(f"several tasks have an id that begins with {text!r}", advice="more of it", lines=lines)
-    return found[0].id
+    return find_id(
+        text,
+        noun="task",
+        look=lambda digits: client.tasks.list(id_prefix=digits, limit=CANDIDATES + 1),
+        id_of=lambda task: task.id,
+        line_of=_candidate,
+    )
 
 
 def _candidate(task: Task) -> str:

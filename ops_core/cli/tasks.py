@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.text import Text
@@ -12,14 +11,14 @@ from ops_core.cli.batch import submit_batch
 from ops_core.cli.context import connect
 from ops_core.cli.event_lines import event_line
 from ops_core.cli.exit_codes import exit_code_of
-from ops_core.cli.follow import follow, waits_for_somebody, write_task_end
-from ops_core.cli.output import Output, OutputFormat, Quiet, write_facts, write_line, write_table, write_value
-from ops_core.cli.task_arguments import find_task, goal_of, goal_or_input, labels_of, moment_of
-from ops_core.cli.terminal import data_console, say, shortened
+from ops_core.cli.follow import follow, write_task_end
+from ops_core.cli.output import Output, OutputFormat, Quiet, write_line, write_value
+from ops_core.cli.task_arguments import find_task, goal_or_input, labels_of, moment_of, rate_of
+from ops_core.cli.task_family import ancestors, children, fork, signal, signals
+from ops_core.cli.task_tables import write_task, write_tasks
+from ops_core.cli.terminal import data_console, say
+from ops_core.cli.waiting import tell_wait, waits_for_somebody
 from ops_core.domain.task import RetryFrom, TaskStatus
-
-if TYPE_CHECKING:
-    from ops_core.client import Task
 
 app = typer.Typer(no_args_is_help=True, help="Submit tasks, look at them, follow them, change their course.")
 
@@ -41,6 +40,22 @@ Timeout = Annotated[
 MaxAttempts = Annotated[int | None, typer.Option(help="How often it may be tried.")]
 Queue = Annotated[str | None, typer.Option(help="Queue, unless the agent's own.")]
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="K=V", help="May be repeated.", show_default=False)]
+QueueTimeout = Annotated[
+    float | None,
+    typer.Option("--queue-timeout", metavar="SECONDS", help="The task fails when no worker takes it in time."),
+]
+AttemptTimeout = Annotated[
+    float | None, typer.Option("--attempt-timeout", metavar="SECONDS", help="One attempt may take so long.")
+]
+ConcurrencyKey = Annotated[
+    str | None, typer.Option(metavar="KEY", help="Tasks with this key run at most --concurrency-limit at once.")
+]
+ConcurrencyLimit = Annotated[int | None, typer.Option(metavar="N", help="How many of its key run at once.")]
+Rate = Annotated[
+    str | None,
+    typer.Option("--rate", metavar="KEY=N/SECONDS", help="At most N tasks with this key start in so many seconds."),
+]
+FairnessKey = Annotated[str | None, typer.Option(metavar="KEY", help="Tasks with different keys take turns.")]
 Stream = Annotated[bool, typer.Option("--stream", help="Show the model's text while it is made.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key adds no second task.")]
 GiveUp = Annotated[
@@ -62,6 +77,12 @@ def submit(
     queue: Queue = None,
     label: Label = None,
     stream: Stream = False,
+    queue_timeout: QueueTimeout = None,
+    attempt_timeout: AttemptTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    rate: Rate = None,
+    fairness_key: FairnessKey = None,
     idempotency_key: Key = None,
     url: Url = None,
     output: Output = OutputFormat.table,
@@ -69,7 +90,7 @@ def submit(
 ) -> None:
     """Submit a task and return at once."""
     text, value = goal_or_input(goal, input_file)
-    labels = labels_of(label or [])
+    labels, bound = labels_of(label or []), rate_of(rate)
     with connect(context, url) as client:
         task = client.tasks.submit(
             agent,
@@ -82,6 +103,12 @@ def submit(
             queue=queue,
             labels=labels,
             stream=stream,
+            queue_timeout_seconds=queue_timeout,
+            attempt_timeout_seconds=attempt_timeout,
+            concurrency_key=concurrency_key,
+            concurrency_limit=concurrency_limit,
+            rate=bound,
+            fairness_key=fairness_key,
             idempotency_key=idempotency_key,
         )
     if output is OutputFormat.table:
@@ -89,7 +116,7 @@ def submit(
         if not quiet:
             say(f"{task.status}; follow it with: ops-core task watch {task.id}", style="dim")
     else:
-        _write_task(task, output, quiet)
+        write_task(task, output, quiet)
 
 
 app.command("submit-batch")(submit_batch)
@@ -107,6 +134,12 @@ def run(
     queue: Queue = None,
     label: Label = None,
     stream: Stream = False,
+    queue_timeout: QueueTimeout = None,
+    attempt_timeout: AttemptTimeout = None,
+    concurrency_key: ConcurrencyKey = None,
+    concurrency_limit: ConcurrencyLimit = None,
+    rate: Rate = None,
+    fairness_key: FairnessKey = None,
     idempotency_key: Key = None,
     give_up_after: GiveUp = None,
     url: Url = None,
@@ -118,7 +151,7 @@ def run(
     Exit code: 0 completed, 1 failed, 2 usage, 3 canceled or rejected, 4 waiting for a person, 5 time-out or connection.
     """
     text, value = goal_or_input(goal, input_file)
-    labels = labels_of(label or [])
+    labels, bound = labels_of(label or []), rate_of(rate)
     with connect(context, url) as client:
         task = client.tasks.submit(
             agent,
@@ -130,6 +163,12 @@ def run(
             queue=queue,
             labels=labels,
             stream=stream,
+            queue_timeout_seconds=queue_timeout,
+            attempt_timeout_seconds=attempt_timeout,
+            concurrency_key=concurrency_key,
+            concurrency_limit=concurrency_limit,
+            rate=bound,
+            fairness_key=fairness_key,
             idempotency_key=idempotency_key,
         )
         if not quiet:
@@ -165,24 +204,21 @@ def list_tasks(
                 limit=limit,
             )
         )
-    if quiet:
-        for task in tasks:
-            write_line(str(task.id))
-    elif output is OutputFormat.table:
-        _write_tasks(tasks)
-        if len(tasks) == limit:
-            say(f"the newest {limit}; more with --limit", style="dim")
-    else:
-        write_value([task.as_json() for task in tasks], output)
+    write_tasks(tasks, output, quiet)
+    if output is OutputFormat.table and not quiet and len(tasks) == limit:
+        say(f"the newest {limit}; more with --limit", style="dim")
 
 
 @app.command()
 def get(
     context: typer.Context, task_id: TaskId, url: Url = None, output: Output = OutputFormat.table, quiet: Quiet = False
 ) -> None:
-    """Show one task."""
+    """Show one task; of one that waits for somebody, also what it waits for and how to bring it."""
     with connect(context, url) as client:
-        _write_task(client.tasks.get(find_task(client, task_id)), output, quiet)
+        task = client.tasks.get(find_task(client, task_id))
+        write_task(task, output, quiet)
+        if output is OutputFormat.table and not quiet and task.status is TaskStatus.waiting:
+            tell_wait(client, task)
 
 
 @app.command()
@@ -216,7 +252,7 @@ def wait(
         task = client.tasks.wait(found, timeout_seconds=timeout)
         while timeout is None and task.status is TaskStatus.waiting and not waits_for_somebody(task):
             task = client.tasks.wait(found)
-    write_task_end(task, output=output, quiet=quiet)
+        write_task_end(client, task, output=output, quiet=quiet)
     raise typer.Exit(exit_code_of(task.status))
 
 
@@ -255,7 +291,7 @@ def cancel(
                 done = "canceled" if task.status is TaskStatus.canceled else "told to stop"
                 write_line(f"{task.id}  {done}")
             else:
-                _write_task(task, output, quiet)
+                write_task(task, output, quiet)
 
 
 @app.command()
@@ -263,8 +299,17 @@ def retry(
     context: typer.Context,
     task_id: TaskId,
     retry_from: Annotated[
-        RetryFrom, typer.Option("--from", help="journal: finished steps are kept; scratch: everything anew.")
-    ] = RetryFrom.journal,
+        RetryFrom | None,
+        typer.Option(
+            "--from",
+            help="journal: finished steps are kept (the default); scratch: everything anew.",
+            show_default=False,
+        ),
+    ] = None,
+    from_step: Annotated[
+        int | None,
+        typer.Option("--from-step", metavar="N", min=1, help="Steps before this one are kept; it is done anew."),
+    ] = None,
     follow_it: Annotated[bool, typer.Option("--watch", help="Then follow it as `task watch` does.")] = False,
     give_up_after: GiveUp = None,
     url: Url = None,
@@ -272,10 +317,11 @@ def retry(
     quiet: Quiet = False,
 ) -> None:
     """Reopen a finished task in its next round."""
+    start = retry_from or (RetryFrom.journal if from_step is None else RetryFrom.step)
     with connect(context, url) as client:
         found = find_task(client, task_id)
         before = client.tasks.get(found)
-        task = client.tasks.retry(found, retry_from=retry_from)
+        task = client.tasks.retry(found, retry_from=start, step=from_step)
         if follow_it:
             raise typer.Exit(
                 follow(client, found, after=before.seq, give_up_after=give_up_after, output=output, quiet=quiet)
@@ -283,48 +329,11 @@ def retry(
     if output is OutputFormat.table and not quiet:
         write_line(f"{task.id}  {task.status}")
     else:
-        _write_task(task, output, quiet)
+        write_task(task, output, quiet)
 
 
-_STATUS_STYLES = {
-    TaskStatus.completed: "green",
-    TaskStatus.failed: "red",
-    TaskStatus.running: "cyan",
-    TaskStatus.waiting: "yellow",
-    TaskStatus.canceled: "dim",
-    TaskStatus.rejected: "dim",
-}
-
-
-def _write_task(task: Task, output: OutputFormat, quiet: bool) -> None:
-    if quiet:
-        write_line(str(task.id))
-    elif output is OutputFormat.table:
-        write_facts(task.as_json())
-    else:
-        write_value(task.as_json(), output)
-
-
-def _write_tasks(tasks: list[Task]) -> None:
-    now = datetime.now(UTC)
-    rows = [
-        (
-            str(task.id),
-            Text(task.status, style=_STATUS_STYLES.get(task.status, "")),
-            task.agent,
-            _age(task.created_at, now),
-            shortened(goal_of(task), 80),
-        )
-        for task in tasks
-    ]
-    write_table(("ID", "STATUS", "AGENT", "AGE", "GOAL"), rows)
-
-
-def _age(created_at: datetime | None, now: datetime) -> str:
-    if created_at is None:
-        return ""
-    seconds = max(0, int((now - created_at).total_seconds()))
-    for unit, length in (("d", 86_400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * length:
-            return f"{seconds // length}{unit}"
-    return f"{seconds}s"
+app.command()(fork)
+app.command()(children)
+app.command()(ancestors)
+app.command()(signal)
+app.command()(signals)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ops_core import __version__
-from ops_core.cli import agents, tasks
+from ops_core.cli import agents, approvals, schedules, tasks
 from ops_core.cli.context import CliContext
 from ops_core.cli.exit_codes import ExitCode
 from ops_core.cli.output import write_line
@@ -30,7 +30,7 @@ def main() -> None:
 def run(arguments: Sequence[str], *, connect: Callable[[str | None], Client] | None = None) -> int:
     """Run one command line; returns its exit code."""
     try:
-        build_app()(args=list(arguments), prog_name="ops-core", obj=CliContext(connect or _connect))
+        build_app()(args=list(arguments), prog_name="ops-core", obj=CliContext(connect or _connect, _editor))
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else ExitCode.ok
     except CommandRefused as error:
@@ -52,6 +52,8 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     app.command()(up.up)
     app.add_typer(tasks.app, name="task")
+    app.add_typer(approvals.app, name="approval")
+    app.add_typer(schedules.app, name="schedule")
     agents_app = typer.Typer(no_args_is_help=True, help="The agents a server knows, and the files that define them.")
     agents_app.command("list")(agents.list_agents)
     agents_app.command("get")(agents.get)
@@ -106,6 +108,12 @@ def _connect(url: str | None) -> Client:
 
     settings = load_settings(ClientSettings, {"url": url})
     return Client(settings.url, settings.api_key.get_secret_value() if settings.api_key else None)
+
+
+def _editor() -> Sequence[str]:
+    from ops_core.settings import editor_command
+
+    return editor_command()
 
 
 if __name__ == "__main__":

@@ -12,8 +12,10 @@ import yaml
 
 from ops_core.tests.unit.cli.terminal import STEPS, Terminal, ok, page, running_to
 from ops_core.tests.unit.client.fake_server import (
+    APPROVAL_ID,
     TASK_ID,
     FakeServer,
+    approval_json,
     event_json,
     event_stream,
     problem,
@@ -48,10 +50,14 @@ def test_run_stops_with_its_own_code_when_a_person_is_waited_for(terminal: Termi
         httpx2.Response(201, json=task_json()),
         event_stream(sse(event_json(1, "task.submitted"), event_json(2, "task.waiting", waiting_for="approval"))),
         ok(task_json(status="waiting", waiting_for="approval")),
+        page(approval_json()),
     )
     told = terminal.type("task", "run", "assistant", "add", server=server)
     assert told.code == 4
     assert "waiting for approval" in told.err
+    assert f"approval {APPROVAL_ID}: Refund 80 EUR to Ada?" in told.err
+    assert f"ops-core approval approve {APPROVAL_ID}" in told.err
+    assert f"""ops-core approval edit {APPROVAL_ID} --arguments '{{"amount": 80}}'""" in told.err
 
 
 def test_run_goes_on_when_only_a_timer_is_waited_for(terminal: Terminal) -> None:
@@ -239,9 +245,51 @@ def test_retry_with_watch_shows_only_what_is_new(terminal: Terminal) -> None:
     assert server.requests[2].headers["last-event-id"] == "7"
 
 
+def test_a_retry_from_a_step_says_which(terminal: Terminal) -> None:
+    server = FakeServer(ok(task_json(status="failed")), ok(task_json()))
+    assert terminal.type("task", "retry", TASK_ID, "--from-step", "3", server=server).code == 0
+    assert json.loads(server.requests[1].content) == {"from": "step", "step": 3}
+
+
+def test_get_of_a_waiting_task_shows_how_to_decide(terminal: Terminal) -> None:
+    server = FakeServer(ok(task_json(status="waiting", waiting_for="input")), page(approval_json(allowed=["respond"])))
+    told = terminal.type("task", "get", TASK_ID, server=server)
+    assert told.code == 0
+    assert f"ops-core approval respond {APPROVAL_ID}" in told.err
+    assert server.requests[1].url.params.multi_items()[:2] == [("status", "pending"), ("task_id", TASK_ID)]
+
+
+def test_get_leaves_out_what_says_nothing(terminal: Terminal) -> None:
+    told = terminal.type("task", "get", TASK_ID, server=FakeServer(ok(task_json(blocked=False, pending_children=2))))
+    assert "blocked" not in told.out
+    assert "pending_children" in told.out
+
+
+def test_keys_and_limits_are_sent_with_a_submit(terminal: Terminal) -> None:
+    server = FakeServer(httpx2.Response(201, json=task_json()))
+    bounds = ["--concurrency-key", "acme", "--concurrency-limit", "3", "--rate", "acme=100/60", "--fairness-key", "a"]
+    assert terminal.type("task", "submit", "assistant", "add", *bounds, server=server).code == 0
+    assert json.loads(server.requests[0].content) == {
+        "agent": "assistant",
+        "goal": "add",
+        "concurrency_key": "acme",
+        "concurrency_limit": 3,
+        "rate": {"key": "acme", "limit": 100, "per_seconds": 60.0},
+        "fairness_key": "a",
+    }
+
+
+def test_a_rate_that_is_none_is_refused_before_anything_is_sent(terminal: Terminal) -> None:
+    server = FakeServer(ok({}))
+    told = terminal.type("task", "submit", "assistant", "add", "--rate", "fast", server=server)
+    assert (told.code, server.requests) == (2, [])
+    assert "--rate acme=100/60" in told.err
+
+
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("waiting", 4), ("running", 5)])
 def test_wait_tells_how_it_ended(terminal: Terminal, status: str, code: int) -> None:
-    server = FakeServer(ok(task_json(status=status, waiting_for="approval" if status == "waiting" else None)))
+    task = ok(task_json(status=status, waiting_for="approval" if status == "waiting" else None))
+    server = FakeServer(task, page(approval_json()))
     assert terminal.type("task", "wait", TASK_ID, "--timeout", "0", server=server).code == code
 
 

@@ -30,6 +30,43 @@ def task_json(**changes: Any) -> dict[str, Any]:
     }
 
 
+APPROVAL_ID = "0193bbbb-0000-7000-8000-000000000002"
+
+
+def approval_json(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": APPROVAL_ID,
+        "task_id": TASK_ID,
+        "status": "pending",
+        "agent": "refund-desk",
+        "reason": "tool_call",
+        "message": "Refund 80 EUR to Ada?",
+        "tool": "refund",
+        "arguments": {"amount": 80},
+        "allowed": ["approve", "edit", "reject", "respond"],
+        "groups": ["finance"],
+        "required": 1,
+        "created_at": "2026-11-21T05:00:00Z",
+        "expires_at": None,
+        "votes": [],
+        **changes,
+    }
+
+
+def schedule_json(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "morning",
+        "cron": "30 8 * * mon-fri",
+        "timezone": "Europe/Berlin",
+        "submission": {"agent": "assistant", "goal": "report"},
+        "catch_up": "one",
+        "paused": False,
+        "next_at": "2030-01-02T07:30:00Z",
+        "version": 1,
+        **changes,
+    }
+
+
 def event_json(seq: int, type: str, **payload: Any) -> dict[str, Any]:
     return {"seq": seq, "type": type, "at": "2026-11-21T05:00:01Z", "step_key": None, "payload": payload}
 
