@@ -6,7 +6,7 @@ import random
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import Crew, workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab, all_listen
+from ops_core.tests.faults.lab import Lab, all_listen, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -36,7 +36,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             rng.shuffle(marks)
             for mark in marks:
                 client.submit(AGENT, mark=mark)
-            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control))
         tally = oracle.judge(system, ledger, lab.outside, faults=apis.replaced)
         tally.seen["unanswered"] = client.unanswered
         return tally

@@ -8,14 +8,12 @@ import time
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.lab import Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
 
 AGENT = "retry-3-10"
-#: More than a consumer or a publisher pauses before it connects again.
-QUIET = QUIET_SECONDS + 6
 
 
 def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
@@ -28,7 +26,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 kills = kill_under_load(lab, client, size, rng)
                 if size["alarm_seconds"]:
                     raise_disk_alarm(lab, client, size["alarm_seconds"])
-                oracle.settle(system.database_url, ledger, quiet_seconds=size["quiet_seconds"], at_most_seconds=600)
+                oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=600)
         return oracle.judge(system, ledger, lab.outside, faults=kills + 1 + bool(size["alarm_seconds"]))
 
 
@@ -70,8 +68,8 @@ ROW = Row(
     name="broker_killed",
     fault="broker killed under load; its data directory wiped with 500 queued; disk alarm for 60 s",
     remedy="what is queued is rung for again: the broker's messages can be lost",
-    short={"queued": 20, "kills": 1, "tasks_a_kill": 20, "alarm_seconds": 1.0, "quiet_seconds": QUIET},
-    full={"queued": 500, "kills": 30, "tasks_a_kill": 50, "alarm_seconds": 60.0, "quiet_seconds": QUIET},
-    control={"queued": 20, "kills": 0, "tasks_a_kill": 0, "alarm_seconds": 0.0, "quiet_seconds": QUIET_SECONDS},
+    short={"queued": 20, "kills": 1, "tasks_a_kill": 20, "alarm_seconds": 1.0},
+    full={"queued": 500, "kills": 30, "tasks_a_kill": 50, "alarm_seconds": 60.0},
+    control={"queued": 20, "kills": 0, "tasks_a_kill": 0, "alarm_seconds": 0.0},
     run=run,
 )

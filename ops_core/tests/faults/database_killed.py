@@ -11,14 +11,12 @@ import psycopg
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import LEASE_SECONDS, QUIET_SECONDS, FaultSystem, Lab
+from ops_core.tests.faults.lab import LEASE_SECONDS, FaultSystem, Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
 
 AGENT = "retry-10-50"
-#: The housekeeper and the store pause for seconds before they look at a database again.
-QUIET = QUIET_SECONDS + 8
 
 
 def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
@@ -30,7 +28,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 under_load(client, size, lambda: kill_database(lab, size, rng))
             for _ in range(size["cuts"]):
                 under_load(client, size, lambda: cut_connections(system, rng))
-            oracle.settle(system.database_url, ledger, quiet_seconds=size["quiet_seconds"], at_most_seconds=300)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=300)
         return oracle.judge(system, ledger, lab.outside, faults=size["kills"] + size["cuts"])
 
 
@@ -63,14 +61,13 @@ ROW = Row(
     name="database_killed",
     fault="database killed under load; all its connections terminated every 2 s",
     remedy="what a worker could not keep is taken back when its lease is over",
-    short={"kills": 1, "cuts": 1, "tasks_a_fault": 10, "away_leases": [1.2], "quiet_seconds": QUIET},
+    short={"kills": 1, "cuts": 1, "tasks_a_fault": 10, "away_leases": [1.2]},
     full={
         "kills": 30,
         "cuts": 30,
         "tasks_a_fault": 30,
         "away_leases": [0.0, 0.3, 0.7, 1.2, 2.0],
-        "quiet_seconds": QUIET,
     },
-    control={"kills": 1, "cuts": 0, "tasks_a_fault": 10, "away_leases": [1.2], "quiet_seconds": QUIET_SECONDS},
+    control={"kills": 1, "cuts": 0, "tasks_a_fault": 10, "away_leases": [1.2]},
     run=run,
 )

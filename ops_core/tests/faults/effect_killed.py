@@ -7,7 +7,7 @@ from collections.abc import Collection
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.lab import Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -45,7 +45,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             for agent in agents:
                 client.submit(agent, mark=f"die:effect/{rng.randint(1, STEPS)}/tool/1")
             oracle.settle(
-                system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 3, at_most_seconds=20 * len(agents)
+                system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=20 * len(agents)
             )
         tally = oracle.judge(system, ledger, lab.outside, expected=expected, faults=crew.replaced)
         # Of tasks that run together several die of one kill: each has an effect that nobody recorded.

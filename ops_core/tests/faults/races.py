@@ -13,7 +13,7 @@ import httpx2
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.lab import Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -51,7 +51,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             crowd.start()
             list(pool.map(lambda pause: cancel_after(client, http, pause, answers), pauses))
             crowd.join()
-            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control))
         tally = oracle.judge(system, ledger, lab.outside, expected=expected)
         told = list(answers.values())
         tally.faults = len(told)

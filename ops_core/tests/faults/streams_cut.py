@@ -12,7 +12,7 @@ import httpx2
 from ops_core.client.sse import ServerSentEvent, parse_events
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab, all_listen
+from ops_core.tests.faults.lab import Lab, all_listen, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -31,7 +31,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             cuts = [[rng.randint(1, 8) for _ in range(CUTS)] for _ in ids]
             with ThreadPoolExecutor(size["at_once"]) as pool:
                 read = list(pool.map(lambda id, after: read_with_cuts(urls, id, after), ids, cuts))
-            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control))
         tally = oracle.judge(system, ledger, lab.outside, faults=CUTS * len(ids))
         numbers = oracle.last_numbers(system.database_url, ledger)
         tally.own = {"events_missed": 0, "events_doubled": 0}

@@ -8,7 +8,7 @@ import time
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.lab import Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -33,7 +33,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 lab.node.ctl("close_all_connections", "a fault on purpose")
                 closed += 1
             submitting.join()
-            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 3, at_most_seconds=900)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=900)
         return oracle.judge(system, ledger, lab.outside, faults=closed)
 
 

@@ -7,7 +7,7 @@ import time
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import QUIET_SECONDS, Lab
+from ops_core.tests.faults.lab import Lab, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -42,7 +42,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 kills += 1
             for mark in boundaries:
                 client.submit(AGENT, mark=mark)
-            oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS + 4)
+            oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control))
         return oracle.judge(system, ledger, lab.outside, faults=kills + len(boundaries))
 
 

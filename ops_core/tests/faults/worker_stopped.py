@@ -7,7 +7,7 @@ import time
 
 from ops_core.tests.faults import oracle
 from ops_core.tests.faults.crew import workers
-from ops_core.tests.faults.lab import LEASE_SECONDS, QUIET_SECONDS, Lab, stop_for
+from ops_core.tests.faults.lab import LEASE_SECONDS, Lab, quiet_seconds, stop_for
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
@@ -26,7 +26,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 client.submit_many([AGENT] * size["tasks_a_stop"])
                 time.sleep(rng.uniform(0.3, 1.2))
                 stop_for(rng.choice(crew.members()), LEASE_SECONDS + rng.uniform(0.5, 1.5))
-                oracle.settle(system.database_url, ledger, quiet_seconds=QUIET_SECONDS, at_most_seconds=60)
+                oracle.settle(system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=60)
             # What a run that has come back would still do.
             time.sleep(1.0)
         tally = oracle.judge(system, ledger, lab.outside)
