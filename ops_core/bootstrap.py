@@ -30,7 +30,7 @@ from ops_core.broker.by_url import BrokerDoorbell, make_broker, make_doorbell
 from ops_core.domain.agent import AgentDefinition
 from ops_core.domain.caller import DEFAULT_NAMESPACE
 from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
-from ops_core.ports import NudgeBus, Ring
+from ops_core.ports import NudgeBus, Retention, Ring
 from ops_core.rpc.server import make_server as make_rpc_server
 from ops_core.runner.build_agent import AgentBuilder
 from ops_core.runner.catalog import load_catalog
@@ -42,14 +42,17 @@ from ops_core.runner.run_task import TaskRunner
 from ops_core.runner.tool_catalog import load_tool_catalog
 from ops_core.services.agents import AgentService
 from ops_core.services.approvals import ApprovalService
+from ops_core.services.firing import ScheduleFiring
 from ops_core.services.housekeeper import Housekeeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.relay import Relay
+from ops_core.services.retention import Pruner
 from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
 from ops_core.services.submission_check import SubmissionCheck
 from ops_core.services.tasks import TaskService
 from ops_core.settings import Settings, environment_of
+from ops_core.storage.archive import FileArchive
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.migrations import upgrade
 from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
@@ -346,6 +349,7 @@ async def _housekeeper(core: Core) -> AsyncIterator[None]:
         interval_seconds=settings.housekeeper_interval_seconds,
         ring_again_seconds=settings.ring_again_seconds,
         max_crashes=settings.max_crashes,
+        chores=[("fire_schedules", _firing(core).tick), *_pruner(core).chores],
     )
     await housekeeper.start()
     try:
@@ -362,14 +366,14 @@ async def _register_agents(core: Core) -> Sequence[AgentDefinition]:
     return definitions
 
 
-def _task_service(core: Core) -> TaskService:
+def _task_service(core: Core, *, model_check: Callable[[AgentDefinition], str | None] | None = None) -> TaskService:
     return TaskService(
         tasks=core.store,
         agents=core.store,
         relay=core.relay,
         nudges=core.nudges,
         limits=_limits(core.settings),
-        model_check=_model_check(core.settings),
+        model_check=model_check or _model_check(core.settings),
     )
 
 
@@ -381,6 +385,25 @@ def _approval_service(core: Core) -> ApprovalService:
 def _signal_service(core: Core) -> SignalService:
     limits = _limits(core.settings)
     return SignalService(signals=core.store, tasks=core.store, relay=core.relay, nudges=core.nudges, limits=limits)
+
+
+def _firing(core: Core) -> ScheduleFiring:
+    # Whoever keeps house needs no model's key: one that is missing was told when the schedule was made, and is the
+    # worker's to miss.
+    return ScheduleFiring(schedules=core.store, tasks=_task_service(core, model_check=lambda _: None))
+
+
+def _pruner(core: Core) -> Pruner:
+    settings = core.settings
+    policy = Retention(
+        completed_seconds=_seconds(settings.keep_completed_days), unhappy_seconds=_seconds(settings.keep_unhappy_days)
+    )
+    archive = FileArchive(settings.archive_dir) if settings.archive_dir is not None else None
+    return Pruner(core.store, policy=policy, archive=archive)
+
+
+def _seconds(days: float | None) -> float | None:
+    return days * 86_400 if days is not None else None
 
 
 def _schedule_service(core: Core) -> ScheduleService:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 from ops_core.domain.agent import Agent, AgentDefinition
@@ -373,6 +373,30 @@ class Pruned:
     after: UUID | None
 
 
+#: Namespace and digest.
+BlobName: TypeAlias = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrunedBlobs:
+    """What one step of pruning long values did."""
+
+    blobs: int
+    #: Where to go on; None at the end.
+    after: BlobName | None
+
+
+class TaskArchive(Protocol):
+    """Keeps tasks that are about to be deleted."""
+
+    async def keep(self, tasks: AsyncIterable[tuple[Task, Sequence[Event]]]) -> None:
+        """Returns when all of them, each with its log, are safe. One that is kept twice is there twice.
+
+        Raises:
+            StoreUnavailable: some or all are not safe.
+        """
+
+
 class HousekeepingStore(Protocol):
     """Changes that no request and no worker makes. Safe to run in many processes at once."""
 
@@ -401,12 +425,19 @@ class HousekeepingStore(Protocol):
 
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
 
-    async def prune_tasks(self, *, policy: Retention, after: UUID | None, limit: int) -> Pruned:
+    async def prune_tasks(
+        self, *, policy: Retention, after: UUID | None, limit: int, archive: TaskArchive | None = None
+    ) -> Pruned:
         """Delete finished tasks that the policy does not keep, with all that is theirs; at most `limit` rows are
-        looked at, in the order of their ids, from `after` on."""
+        looked at, in the order of their ids, from `after` on. What the `archive` does not have safe is not deleted.
 
-    async def prune_blobs(self, *, unused_seconds: float, limit: int) -> int:
-        """Delete blobs that no row names and that nobody has wanted for so long."""
+        Raises:
+            StoreUnavailable: the database; or the archive, and then nothing is deleted.
+        """
+
+    async def prune_blobs(self, *, unused_seconds: float, after: BlobName | None, limit: int) -> PrunedBlobs:
+        """Delete blobs that no row names and that nobody has wanted for so long; at most `limit` are looked at, in the
+        order of their names, from `after` on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,18 @@ class Settings(_Layered):
     ring_again_seconds: float = Field(
         default=10.0, ge=0, description="Age of a ring after which lost tickets are rung again."
     )
+    keep_completed_days: float | None = Field(
+        default=None, gt=0, le=36_500, description="Days that completed tasks are kept. Unset: for ever."
+    )
+    keep_unhappy_days: float | None = Field(
+        default=None,
+        gt=0,
+        le=36_500,
+        description="Days that failed, canceled and rejected tasks are kept. Unset: for ever.",
+    )
+    archive_dir: Path | None = Field(
+        default=None, description="Folder where tasks are written down before they are deleted. Unset: they are not."
+    )
 
     # logs
     log_level: str = Field(default="info", pattern="^(?i:debug|info|warning|error)$", description="debug … error.")

@@ -98,8 +98,10 @@ class Housekeeper:
         tick_timeout_seconds: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         nudges: NudgeBus | None = None,
+        chores: Sequence[tuple[str, Callable[[], Awaitable[int]]]] = (),
     ) -> None:
-        """With `nudges` it hears of what is due sooner than it expects; without, that waits for the next look."""
+        """With `nudges` it hears of what is due sooner than it expects; without, that waits for the next look.
+        `chores` are further ticks by name, each in a loop of its own."""
         self._store = store
         self._doorbell = doorbell
         self._relay = relay
@@ -125,6 +127,7 @@ class Housekeeper:
                 ("ring_again", self._ring_again),
                 ("forget_workers", self._forget_workers),
                 ("forget_text", self._forget_text),
+                *chores,
             )
         )
 

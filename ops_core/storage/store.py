@@ -22,6 +22,7 @@ from ops_core.storage.housekeeping import SqlHousekeepingStore
 from ops_core.storage.nudges import LocalNudgeBus
 from ops_core.storage.reader import Reader
 from ops_core.storage.refusals import is_lasting
+from ops_core.storage.retention import SqlRetentionStore
 from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
 from ops_core.storage.schedules import SqlScheduleStore
 from ops_core.storage.schema import SCHEMA_REVISION, fits
@@ -155,6 +156,14 @@ class Store:
         schedules = SqlScheduleStore(
             single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
         )
+        retention = SqlRetentionStore(
+            single=single,
+            reader=self._reader,
+            tasks=tasks,
+            machine_clock=machine_clock if url.is_sqlite else None,
+        )
+        self.prune_tasks = retention.prune_tasks
+        self.prune_blobs = retention.prune_blobs
         self.add_schedule = schedules.add_schedule
         self.get_schedule = schedules.get_schedule
         self.list_schedules = schedules.list_schedules
