@@ -13,7 +13,7 @@ from ops_core.rpc.call import Call
 from ops_core.rpc.drain import Drain, ServerStopping
 from ops_core.rpc.paging import PAGE_BYTES, as_many_as_fit, page_size
 from ops_core.services.limits import TaskLimits
-from ops_core.services.signals import SignalService
+from ops_core.services.signals import MAX_LISTED, SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
 from ops_core.wire.protobuf_signals import sent_message, signal_message, signal_request_from
@@ -100,7 +100,7 @@ class TaskServicer:
         return sent_message(await self._signals.send(call.caller, task_id, signal))
 
     async def ListSignals(self, request: pb.ListSignalsRequest, call: Call) -> pb.ListSignalsResponse:
-        limit = page_size(request.page_size, default=_DEFAULT_SIGNALS, most=self._limits.max_signals)
+        limit = page_size(request.page_size, default=_DEFAULT_SIGNALS, most=MAX_LISTED)
         signals = await self._signals.list(call.caller, task_id_from(request.id), limit=limit)
         shown = as_many_as_fit(map(signal_message, signals))
         return pb.ListSignalsResponse(signals=shown, has_more=len(shown) < len(signals))

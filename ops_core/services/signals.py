@@ -20,6 +20,9 @@ from ops_core.services.relay import SupportsAnnounce
 from ops_core.services.submission import idempotency_key_problems
 from ops_core.telemetry import LogEvent, get_logger
 
+#: Most signals that a list tells.
+MAX_LISTED = 1_000
+
 _NAME = re.compile(SIGNAL_NAME)
 
 
@@ -79,8 +82,8 @@ class SignalService:
             TaskNotFound, InvalidInput.
         """
         require(caller, Operation.look)
-        if not 1 <= limit <= self._limits.max_signals:
-            detail = f"must be between 1 and {self._limits.max_signals}, not {limit}"
+        if not 1 <= limit <= MAX_LISTED:
+            detail = f"must be between 1 and {MAX_LISTED:,}, not {limit}"
             raise InvalidInput(f"`limit` {detail}.", problems=[FieldProblem("/limit", detail)])
         if await self._tasks.get_task(caller.namespace, task_id) is None:
             raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")

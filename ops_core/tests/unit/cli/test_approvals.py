@@ -110,11 +110,10 @@ def test_without_a_terminal_no_editor_opens(terminal: Terminal) -> None:
     assert "--arguments JSON" in told.err
 
 
-def test_at_a_terminal_the_editor_opens_with_the_arguments(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_at_a_terminal_the_editor_opens_with_the_arguments(tmp_path: Path) -> None:
     editor, server = tmp_path / "editor.py", FakeServer(ok(approval_json()), decided())
     editor.write_text("import sys; p = sys.argv[1]; t = open(p).read(); open(p, 'w').write(t.replace('80', '60'))")
-    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    carried = CliContext(lambda url: server.client(), lambda: (sys.executable, str(editor)))
+    carried = CliContext(lambda url: server.client(), lambda: (sys.executable, str(editor)), lambda: True)
     build_app()(["approval", "edit", APPROVAL_ID], obj=carried, standalone_mode=False)
     assert said(server) == {"decision": "edit", "arguments": {"amount": 60}}
 
