@@ -96,7 +96,7 @@ async def test_text_is_given_as_it_is_told_and_the_step_as_one_event(
     reader = await begun(service, caller, task, store)
     for piece in pieces_of(WHOLE):
         nudges.send([nudge(task, piece)])
-    await until(lambda: reader.text == WHOLE, seconds=0.9)
+    await until(lambda: reader.text == WHOLE)
     await finish(store, task)
     await reader.end()
 
