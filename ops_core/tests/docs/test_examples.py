@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from ops_core.tests.docs.conftest import documented_environment
-from ops_core.tests.docs.pages import EXAMPLES, ROOT
-from ops_core.tests.journeys.system import System
+from ops_core.tests.docs.pages import EXAMPLES, ROOT, blocks_of
+from ops_core.tests.journeys.system import System, until
 
 #: Beginnings of the last line that each program prints.
 ALONE = {
@@ -27,7 +28,7 @@ BESIDE = {"rest_submit_and_wait.py": "17 * 23 = 391", "grpc_watch.py": "17 * 23 
 
 def test_every_example_has_a_test_and_a_line_in_the_list() -> None:
     there = {path.name for path in EXAMPLES.iterdir() if path.name != "README.md" and not path.name.startswith("__")}
-    assert there == {*ALONE, *BESIDE, "own_agent", "plugin"}
+    assert there == {*ALONE, *BESIDE, "own_agent", "plugin", "approvals"}
     listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert [name for name in there if name not in listed] == []
 
@@ -68,6 +69,49 @@ def test_the_own_agent_answers_from_its_own_server(tmp_path: Path) -> None:
         refused = system.run("task", "run", "shopkeeper", "x" * 600)
         assert refused.returncode == 2
         assert process.stop() == 0
+
+
+# It starts two servers and seven commands, each a Python of its own.
+@pytest.mark.timeout(300)
+def test_the_commands_of_the_approvals_example_walk_through_one(tmp_path: Path) -> None:
+    """As its page shows them, with the server stopped and started in between."""
+    example = EXAMPLES / "approvals"
+    shutil.copytree(example, tmp_path, dirs_exist_ok=True)
+    _, asks, decides = blocks_of(example / "README.md")
+    with System(tmp_path) as system:
+        system.environment |= {**documented_environment(), "PYTHON": sys.executable, "OPS_CORE_URL": system.url}
+        for block in (asks, decides):
+            process = system.start("up", "up")
+            system.wait_ready(process)
+            if block is asks:
+                run_commands(block.code, system)
+                until(lambda: asks_somebody(system), what="the agent asks")
+            else:
+                told = run_commands(block.code, system)
+            assert process.stop() == 0
+    made = [json.loads(line) for line in (tmp_path / "refunds.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(each["amount"], each["customer"]) for each in made] == [(40, "Ada"), (60, "Ada")]
+    assert "60" in told
+
+
+def asks_somebody(system: System) -> bool:
+    with system.client() as client:
+        return any(client.approvals.list())
+
+
+def run_commands(code: str, system: System) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", code],
+        cwd=system.directory,
+        env=system.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_tools_of_the_plugin_are_found_by_their_entry_point(tmp_path: Path) -> None:
