@@ -33,8 +33,9 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             workers(
                 system,
                 queue,
-                2,
-                concurrency=size["at_once"],
+                size["workers"],
+                # One task each, so that a kill strikes no other.
+                concurrency=1,
                 injected=("deaths_of_worker",),
                 without=("intent",) if control else (),
             ) as crew,
@@ -48,8 +49,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
                 system.database_url, ledger, quiet_seconds=quiet_seconds(control), at_most_seconds=20 * len(agents)
             )
         tally = oracle.judge(system, ledger, lab.outside, expected=expected, faults=crew.replaced)
-        # Of tasks that run together several die of one kill: each has an effect that nobody recorded.
-        tally.own["not_struck"] = int(not crew.replaced)
+        tally.own["not_struck"] = max(0, len(agents) - crew.replaced)
         return tally
 
 
@@ -57,8 +57,8 @@ ROW = Row(
     name="effect_killed",
     fault="kill between a side effect and its record; tools `retry`, `ask`, `fail`",
     remedy="the intent, which is written before a side effect",
-    short={"kills_a_kind": 2, "at_once": 3},
-    full={"kills_a_kind": 100, "at_once": 2},
-    control={"kills_a_kind": 1, "at_once": 2},
+    short={"kills_a_kind": 2, "workers": 3},
+    full={"kills_a_kind": 100, "workers": 6},
+    control={"kills_a_kind": 1, "workers": 3},
     run=run,
 )

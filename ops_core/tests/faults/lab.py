@@ -144,13 +144,13 @@ class Lab:
             stack.callback(self.outside.close)
             self._template = stack.enter_context(database(self.cluster.url, template="template1"))
             _prepare(self._template)
+            stack.callback(self.stop_standing)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop_standing()
         self._stack.close()
 
     def nursery_under(self, preload: Mapping[str, str]) -> Nursery:
