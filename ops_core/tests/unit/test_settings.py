@@ -81,6 +81,37 @@ def test_a_secret_comes_from_the_file_that_is_named(monkeypatch: pytest.MonkeyPa
     assert shown("api_key").source == "environment"
 
 
+KEYS = '[{"key": "s3cret", "subject": "ada", "roles": ["approver"], "groups": ["finance"]}]'
+
+
+def test_callers_keys_come_from_a_variable_or_a_file_and_are_shown_to_nobody(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "keys.json").write_text(KEYS)
+    monkeypatch.setenv("OPS_CORE_API_KEYS_FILE", str(tmp_path / "keys.json"))
+    keys = load_settings(Settings).api_keys
+    assert keys is not None
+    assert keys.get_secret_value() == KEYS
+    assert shown("api_keys").value == "********"
+
+
+@pytest.mark.parametrize("keys", ["s3cret", '[{"key": "s3cret", "subject": "ada", "roles": ["root"]}]', "[]"])
+def test_callers_keys_that_cannot_be_read_are_refused_without_being_repeated(
+    monkeypatch: pytest.MonkeyPatch, keys: str
+) -> None:
+    monkeypatch.setenv("OPS_CORE_API_KEYS", keys)
+    with pytest.raises(ConfigurationInvalid) as caught:
+        load_settings(Settings)
+    (problem,) = caught.value.problems
+    assert problem.pointer == "OPS_CORE_API_KEYS"
+    assert "list of API keys is not valid" in problem.detail
+    assert "s3cret" not in problem.detail
+
+
+def test_callers_keys_make_another_address_safe() -> None:
+    require_safe_address(load_settings(Settings, {"host": "0.0.0.0", "api_keys": KEYS}))
+
+
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe", b"x" * 100_000])
 def test_a_secret_file_that_cannot_be_one_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None

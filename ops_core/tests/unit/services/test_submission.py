@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ops_core.domain.task import RateLimit
 from ops_core.services.limits import TaskLimits
 from ops_core.services.submission import Submission, field_problems, request_hash
 
@@ -67,6 +68,18 @@ def test_a_plain_submission_has_no_problems() -> None:
         ({"idempotency_key": "ü"}, "/idempotency_key", "printable ASCII"),
         ({"idempotency_key": "k" * 256}, "/idempotency_key", "1 to 255"),
         ({"traceparent": "00-0-0-0"}, "/traceparent", "W3C"),
+        ({"queue_timeout_seconds": 0}, "/queue_timeout_seconds", "greater than 0"),
+        ({"attempt_timeout_seconds": float("inf")}, "/attempt_timeout_seconds", "greater than 0"),
+        ({"concurrency_key": "k" * 10_000}, "/concurrency_key", "1 to 256 printable characters, not 10,000"),
+        ({"fairness_key": "k" * 257}, "/fairness_key", "1 to 256"),
+        ({"fairness_key": "a\nb"}, "/fairness_key", "printable"),
+        ({"concurrency_key": ""}, "/concurrency_key", "1 to 256"),
+        ({"concurrency_limit": 0}, "/concurrency_limit", "between 1 and 100,000"),
+        ({"concurrency_limit": 100_001}, "/concurrency_limit", "between 1 and 100,000"),
+        ({"rate": RateLimit(key="k" * 257, limit=1, per_seconds=1)}, "/rate/key", "1 to 256"),
+        ({"rate": RateLimit(key="k", limit=0, per_seconds=1)}, "/rate/limit", "between 1 and 100,000"),
+        ({"rate": RateLimit(key="k", limit=1, per_seconds=0)}, "/rate/per_seconds", "greater than 0"),
+        ({"rate": RateLimit(key="k", limit=1, per_seconds=4e7)}, "/rate/per_seconds", "at most 31,622,400"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_place(changes: dict[str, Any], pointer: str, says: str) -> None:
@@ -85,6 +98,8 @@ def test_what_is_wrong_is_named_with_its_place(changes: dict[str, Any], pointer:
         {"labels": {"team.example/name": "Support (2nd level)"}},
         {"idempotency_key": "order 17/a"},
         {"timeout_seconds": 0.5, "max_attempts": 100, "priority": 9, "queue": "slow_lane-2"},
+        {"concurrency_key": "Müller & Söhne", "concurrency_limit": 1, "fairness_key": "k" * 256},
+        {"rate": RateLimit(key="k", limit=100_000, per_seconds=0.1)},
     ],
 )
 def test_what_is_right_passes(changes: dict[str, Any]) -> None:
@@ -109,10 +124,31 @@ def test_the_hash_is_that_of_what_was_asked_for(same: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "other",
-    [{"goal": "else"}, {"priority": 6}, {"labels": {"a": "b"}}, {"run_at": NOW}, {"queue": "default"}, {"agent": "b"}],
+    [
+        *({"goal": "else"}, {"priority": 6}, {"labels": {"a": "b"}}, {"run_at": NOW}, {"queue": "default"}),
+        *({"agent": "b"}, {"queue_timeout_seconds": 5}, {"attempt_timeout_seconds": 5}, {"concurrency_limit": 1}),
+        *({"rate": RateLimit(key="k", limit=1, per_seconds=1)}, {"stream": True}),
+    ],
 )
 def test_another_request_has_another_hash(other: dict[str, Any]) -> None:
     assert request_hash(replace(GOOD, **other)) != request_hash(GOOD)
+
+
+def test_a_request_from_before_there_were_more_fields_has_the_hash_it_had() -> None:
+    plain = Submission(agent="assistant", goal="add")
+    assert request_hash(plain) == "2f9e5ba4740ceab8ded8c71b25fbe816c5d0ed560be15cc4206c97e7684ad9a9"
+    full = Submission(
+        agent="a",
+        input={"n": 2.0},
+        priority=7,
+        labels={"a": "b"},
+        timeout_seconds=30.0,
+        max_attempts=2,
+        queue="q",
+        concurrency_key="k",
+        fairness_key="f",
+    )
+    assert request_hash(full) == "16fdb9e543a915d5fc6220d9c13d00885c17e7e9ca8ae1e82b69aabf3dcbb7ff"
 
 
 def test_whole_numbers_are_the_same_request_through_either_door() -> None:
