@@ -15,8 +15,9 @@ from ops_core.tests.faults.lab import Lab, all_listen, quiet_seconds, takes_tick
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import CannotRun, Row, Size
 from ops_core.tests.faults.tally import Tally
+from ops_core.tests.journeys.system import until
 
-AGENT = "retry-3-10"
+AGENT = "retry-10-50"
 HOURS = 2
 #: Only the worker that is killed may lose one, also on a machine that is busy with other things.
 LONG_LEASE_SECONDS = 30.0
@@ -40,8 +41,10 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             with Submitter(url, ledger, queue=queue) as client:
                 submitting = threading.Thread(target=client.submit_many, args=([AGENT] * size["tasks"],))
                 submitting.start()
-                time.sleep(rng.uniform(0.1, 0.4))
-                fast.kill()
+                if url == urls[0]:
+                    until(lambda: oracle.held_by(system.database_url, fast.pid), what="the one to be killed has a task")
+                    time.sleep(rng.uniform(0.0, 0.2))
+                    fast.kill()
                 submitting.join()
         # By an API that is behind: one that is ahead takes the time for past, and says so.
         due_at = datetime.now(UTC) + timedelta(seconds=DUE_SECONDS)
@@ -55,6 +58,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
         tally.own["started_early"] = oracle.started_before(system.database_url, due, due_at)
         # A worker whose clock is wrong holds its leases as well as any other: only the one that was killed lost some.
         tally.own["leases_lost_alive"] = oracle.leases_lost(system.database_url, ledger, but_of=fast.name)
+        tally.own["not_struck"] = int(not tally.crashes)
         return tally
 
 

@@ -128,6 +128,12 @@ def leases_lost(database_url: str, ledger: Ledger, *, but_of: str) -> int:
     return _number(database_url, statement, [list(ledger.refs), but_of])
 
 
+def held_by(database_url: str, pid: int) -> int:
+    """How many tasks this process holds now."""
+    statement = "SELECT count(*) FROM tasks WHERE status = 'running' AND worker_id LIKE %s"
+    return _number(database_url, statement, [f"%-{pid}-%"])
+
+
 def last_numbers(database_url: str, ledger: Ledger) -> dict[UUID, int]:
     """The number of each task's last event."""
     statement = "SELECT id, seq FROM tasks WHERE idempotency_key = ANY(%s)"
