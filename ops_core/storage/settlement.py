@@ -94,10 +94,16 @@ def nudges_of(changes: Sequence[Change]) -> list[Nudge]:
     nudges += [Nudge(NudgeKind.cancel, id) for id in asked]
     for change in changes:
         at = _due_at(change.after)
-        if at is not None and at != _due_at(change.before) and at - change.at < DUE_SOON:
-            milliseconds = max(0, round((at - change.at).total_seconds() * 1000))
-            nudges.append(Nudge(NudgeKind.due, change.after.id, milliseconds))
+        if at != _due_at(change.before):
+            nudges += due_nudges(change.after.id, at, change.at)
     return nudges
+
+
+def due_nudges(task_id: UUID, at: datetime | None, now: datetime) -> list[Nudge]:
+    """What tells the housekeepers that something of the task is due at a time which is soon."""
+    if at is None or at - now >= DUE_SOON:
+        return []
+    return [Nudge(NudgeKind.due, task_id, max(0, round((at - now).total_seconds() * 1000)))]
 
 
 def _due_at(task: HeldTask) -> datetime | None:

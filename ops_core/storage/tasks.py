@@ -22,6 +22,7 @@ from ops_core.storage.journal import check_reached, reopenings_of, replayed, sta
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import TASK_COLUMNS, event_from_record, task_from_record
 from ops_core.storage.schema import IS_LIVE, IS_UNHAPPY, task_events, tasks
+from ops_core.storage.settlement import due_nudges
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.submissions import Replayed, as_added, ring_of_added, task_insert, what_became
 from ops_core.storage.writes import Backend, Change, HeldTask, Inserted, KnownTask, TaskInsert, Transaction
@@ -204,6 +205,9 @@ class AddBatch:
                 inserted |= added
                 known += passed_over
         self._nudges.send([Nudge(NudgeKind.event, id, 1) for id in inserted])
+        due = {item.new.id: item.new.run_at for item in items if item.new.run_at is not None}
+        scheduled = [row for row in inserted.values() if row.status is TaskStatus.scheduled]
+        self._nudges.send([n for row in scheduled for n in due_nudges(row.id, due[row.id], row.created_at)])
         return [inserted.get(item.new.id) or what_became(item.new, known) for item in items]
 
     # A task that was written before the answer was lost is found by its id.

@@ -285,8 +285,12 @@ async def test_housekeepers_are_told_of_what_is_due_soon_and_of_nothing_else(sto
     soon = await waiting(store, timer(2))
     await waiting(store, timer(6000))
     await waiting(store, signal())
-    (due,) = [nudge for nudge in nudges.sent if nudge.kind is NudgeKind.due]
+    await store.add_task(new_task(run_at=datetime.now(UTC) + timedelta(seconds=6000)))
+    at = datetime.now(UTC) + timedelta(seconds=3)
+    submitted = (await store.add_task(new_task(run_at=at))).task
+    due, other = [nudge for nudge in nudges.sent if nudge.kind is NudgeKind.due]
     assert due == Nudge(NudgeKind.due, soon.id, 2000)
+    assert (other.task_id, 0 < other.seq <= 3000) == (submitted.id, True)
 
 
 async def test_when_the_next_is_due_is_the_sooner_of_schedules_and_waits(store: Store) -> None:
