@@ -23,9 +23,10 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ops_core.domain.caller import Operation
 from ops_core.domain.task import QUEUE_NAME
 from ops_core.errors import ConfigurationInvalid, FieldProblem
-from ops_core.wire.api_keys import read_api_keys
+from ops_core.wire.api_keys import key_that_may, read_api_keys
 
 #: Every variable of ours begins so.
 ENV_PREFIX = "OPS_CORE_"
@@ -359,11 +360,23 @@ def environment_of(settings: _Layered) -> dict[str, str]:
     return {**os.environ, **{variable_of(name): _as_variable(value) for name, value in _given(values).items()}}
 
 
+def wants_a_key(settings: Settings) -> bool:
+    """Whether the servers ask their callers for a key."""
+    return settings.api_key is not None or settings.api_keys is not None
+
+
+def own_key(settings: Settings) -> str | None:
+    """A key for what a process asks its own server: it may submit. None where there is no such key, or none at all."""
+    if settings.api_key is not None:
+        return settings.api_key.get_secret_value()
+    return key_that_may(settings.api_keys.get_secret_value(), Operation.submit) if settings.api_keys else None
+
+
 def require_safe_address(settings: Settings) -> None:
     """Raises:
     ConfigurationInvalid: others than this machine could reach the servers, and no key protects them.
     """
-    if settings.api_key is not None or settings.api_keys is not None or _is_loopback(settings.host):
+    if wants_a_key(settings) or _is_loopback(settings.host):
         return
     raise ConfigurationInvalid(
         f"the address {settings.host} can be reached from other machines and no API key is set: "

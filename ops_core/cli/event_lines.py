@@ -22,12 +22,26 @@ _STYLES = {
     EventType.task_canceled: "yellow",
     EventType.task_rejected: "yellow",
     EventType.task_waiting: "yellow",
+    EventType.approval_requested: "yellow",
+    EventType.input_requested: "yellow",
     EventType.task_retrying: "yellow",
     EventType.task_lease_lost: "yellow",
     EventType.llm_completed: "cyan",
     EventType.tool_started: "magenta",
     EventType.tool_completed: "magenta",
 }
+
+
+_WAITS = frozenset(
+    {
+        *(EventType.approval_requested, EventType.approval_decided),
+        *(EventType.input_requested, EventType.input_received),
+        *(EventType.signal_awaited, EventType.signal_received),
+        *(EventType.timer_started, EventType.child_started, EventType.child_finished),
+    }
+)
+#: Fields of a wait that say nothing to people.
+_MACHINERY = frozenset({"fingerprint", "by", "arguments_schema", "schema", "result"})
 
 
 def event_line(event: Event) -> Text:
@@ -57,6 +71,12 @@ def event_detail(event: Event) -> str:
             return _error(payload)
         case EventType.task_completed:
             return ""
+        case EventType.task_waiting:
+            return f"for {payload.get('waiting_for', 'something outside')}"
+        case EventType.task_resumed:
+            return f"{payload.get('waited_for', 'what it waited for')} has come"
+        case kind if kind in _WAITS:
+            return _wait(payload)
         case _:
             return _pairs(payload)
 
@@ -66,6 +86,19 @@ def _type_of(event: Event) -> EventType | None:
         return EventType(event.type)
     except ValueError:
         return None  # a newer server's
+
+
+def _wait(payload: dict[str, Any]) -> str:
+    """What is waited for, or what came of it."""
+    request, answer = _object(payload.get("request")), _object(payload.get("answer"))
+    told = answer or request
+    for name in ("message", "question"):
+        if isinstance(told.get(name), str) and told[name]:
+            return shortened(told[name], 2 * _RESULT)
+    by = told.get("by")
+    said = {name: value for name, value in told.items() if name not in _MACHINERY}
+    who = ", ".join(map(str, by)) if isinstance(by, list) else str(by or "")
+    return shortened(_pairs(said) + (f" by {who}" if who else ""), 2 * _RESULT)
 
 
 def _model_step(payload: dict[str, Any]) -> str:

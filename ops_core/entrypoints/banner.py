@@ -13,7 +13,7 @@ from ops_core.cli.terminal import printable, talk_console
 
 if TYPE_CHECKING:
     from ops_core.bootstrap import Embedded
-    from ops_core.settings import Settings
+    from ops_core.settings import Settings, wants_a_key
 
 _REAL = "for a real one set AGENTKIT_LLM_PROVIDER, AGENTKIT_LLM_MODEL and the vendor's key"
 
@@ -40,7 +40,7 @@ def banner_lines(settings: Settings, running: Embedded, *, mcp_servers: Sequence
         ("Model", _models(models)),
         ("MCP", ", ".join(mcp_servers) or "none"),
         ("Agents", ", ".join(agent.name for agent in running.agents) or f"none: put one into {settings.agents_dir}"),
-        ("Access", "wants the API key" if settings.api_key else "this machine only; no key needed here"),
+        ("Access", "wants an API key" if wants_a_key(settings) else "this machine only; no key needed here"),
         (
             "Try",
             f"ops-core task run assistant {shlex.quote('What is 17 * 23?')}" + (f" --url {running.url}" if own else ""),

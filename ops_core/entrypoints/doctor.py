@@ -97,13 +97,13 @@ def _python() -> Finding:
 
 
 def _address(settings: Settings) -> Finding:
-    from ops_core.settings import require_safe_address
+    from ops_core.settings import require_safe_address, wants_a_key
 
     try:
         require_safe_address(settings)
     except ConfigurationInvalid as error:
         return Finding("settings", State.fail, error.detail, "set OPS_CORE_API_KEY, or OPS_CORE_HOST=127.0.0.1")
-    key = "with an API key" if settings.api_key else "without an API key, for this machine only"
+    key = "with an API key" if wants_a_key(settings) else "without an API key, for this machine only"
     return Finding("settings", State.ok, f"valid; listens on {settings.host} {key}")
 
 
@@ -210,11 +210,13 @@ def _http_port(settings: Settings) -> Finding:
 def our_version(settings: Settings) -> str | None:
     """Of the server that listens on our HTTP port, when it is one of ours."""
     from ops_core.client import Client, ClientError, RequestRefused
+    from ops_core.settings import own_key
 
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.host, settings.host)  # noqa: S104 - asked, not bound
-    key = settings.api_key.get_secret_value() if settings.api_key else None
     try:
-        with Client(f"http://{host}:{settings.port}", key, timeout_seconds=3, sleep=lambda _: None) as client:
+        with Client(
+            f"http://{host}:{settings.port}", own_key(settings), timeout_seconds=3, sleep=lambda _: None
+        ) as client:
             info = client.info()
             return str(info["version"]) if isinstance(info, dict) and "version" in info else None
     except RequestRefused as refused:

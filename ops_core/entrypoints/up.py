@@ -125,8 +125,9 @@ def _print_banner(settings: Settings, running: Embedded) -> None:
 
 
 def _demo(settings: Settings, running: Embedded) -> int:
-    key = settings.api_key.get_secret_value() if settings.api_key else None
-    return run_demo(running.url, key)
+    from ops_core.settings import own_key
+
+    return run_demo(running.url, own_key(settings))
 
 
 async def _in_daemon_thread(work: Callable[[], _Result]) -> _Result:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr, TypeAdapter, ValidationError
 
-from ops_core.domain.caller import Caller, Role
+from ops_core.domain.caller import Caller, Operation, Role
 from ops_core.errors import ConfigurationInvalid, FieldProblem
 
 #: More callers than this want a better home than a setting.
@@ -58,6 +58,15 @@ def read_api_keys(text: str) -> tuple[ApiKey, ...]:
         if first != index:
             raise _invalid([FieldProblem(f"/{index}/key", f"is the same as that of entry {first}")])
     return tuple(_api_key(entry) for entry in entries)
+
+
+def key_that_may(text: str, operation: Operation) -> str | None:
+    """The first key of the list whose caller may do this: for what a server asks itself.
+
+    Raises:
+        ConfigurationInvalid: as `read_api_keys`.
+    """
+    return next((entry.key for entry in _entries(text) if _api_key(entry).caller.may(operation)), None)
 
 
 def find_caller(keys: Sequence[ApiKey], presented: str) -> Caller | None:
