@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,12 @@ def leave() -> str:
 
 
 @tool(side_effect=False)
+def segfault() -> str:
+    """Take the whole process along."""
+    return str(ctypes.string_at(0))
+
+
+@tool(side_effect=False)
 def unserialisable() -> Any:
     """Return something that is no JSON."""
     return object()
@@ -45,7 +52,7 @@ def note(what: str) -> str:
     return f"noted {what}"
 
 
-TOOLS = [explode, leave, unserialisable, ten_megabytes, note]
+TOOLS = [explode, leave, segfault, unserialisable, ten_megabytes, note]
 
 
 def install(folder: Path) -> None:
