@@ -120,6 +120,9 @@ class TaskStore(Protocol):
     async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
         """The task's children of all rounds, in the order of their ids."""
 
+    async def task_clock(self) -> datetime:
+        """The database's now: what `run_at` and all time-outs are compared with."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApprovalQuery:
@@ -420,10 +423,11 @@ class HousekeepingStore(Protocol):
     async def forget_left_text(self, *, limit: int) -> int:
         """Delete the saved text of tasks that do not run: their workers died. How many steps' it was."""
 
-    async def sweep_keys(self, *, unused_seconds: float, limit: int) -> int:
-        """Forget keys that bound what runs and that nobody has used for so long; how many."""
-
     async def backlogs(self) -> Sequence[QueueBacklog]: ...
+
+
+class RetentionStore(Protocol):
+    """Deletes what is kept no longer, in batches that are in nobody's way."""
 
     async def prune_tasks(
         self, *, policy: Retention, after: UUID | None, limit: int, archive: TaskArchive | None = None
@@ -438,6 +442,9 @@ class HousekeepingStore(Protocol):
     async def prune_blobs(self, *, unused_seconds: float, after: BlobName | None, limit: int) -> PrunedBlobs:
         """Delete blobs that no row names and that nobody has wanted for so long; at most `limit` are looked at, in the
         order of their names, from `after` on."""
+
+    async def sweep_keys(self, *, unused_seconds: float, limit: int) -> int:
+        """Forget keys that bound what runs and that nobody has used for so long; how many."""
 
 
 @dataclass(frozen=True, slots=True)

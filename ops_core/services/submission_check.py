@@ -51,7 +51,7 @@ class SubmissionCheck:
         """The task to add; or the one that was added before, when this request would be refused by now.
 
         Raises:
-            InvalidInput, AgentNotFound, InputSchemaMismatch, ModelNotConfigured.
+            InvalidInput, AgentNotFound, InputSchemaMismatch, ModelNotConfigured. StoreUnavailable.
         """
         try:
             return await self._checked(caller, submission)
@@ -83,7 +83,11 @@ class SubmissionCheck:
         return found
 
     async def _checked(self, caller: Caller, submission: Submission) -> NewTask:
-        if problems := field_problems(submission, limits=self._limits, now=self._clock()):
+        problems = field_problems(submission, limits=self._limits, now=self._clock())
+        if any(problem.pointer == "/run_at" for problem in problems):
+            # By the database's clock it will be run, so by that it is refused: this machine's may be wrong.
+            problems = field_problems(submission, limits=self._limits, now=await self._tasks.task_clock())
+        if problems:
             raise refusal(InvalidInput, problems)
         agent = await self._recent.get(caller.namespace, submission.agent)
         if agent is None:

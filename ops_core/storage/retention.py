@@ -6,18 +6,19 @@ is to be deleted and still is as it was seen, passing over what somebody else ho
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, delete, exists, func, select, text, tuple_
+from sqlalchemy import bindparam, delete, exists, select, text, tuple_
 
 from ops_core.domain.event import Event
 from ops_core.domain.task import FINAL, LIVE, Task, TaskStatus
 from ops_core.ports import BlobName, Pruned, PrunedBlobs, Retention, TaskArchive
 from ops_core.storage.column_types import UtcTime
+from ops_core.storage.database_clock import DatabaseClock
 from ops_core.storage.reader import Reader
 from ops_core.storage.schema import blobs, signals, task_deltas, task_events, tasks, waits
 from ops_core.storage.single_write import SingleWrite
@@ -44,7 +45,7 @@ RETURNING 1 AS gone
 
 
 class SqlRetentionStore:
-    """The pruning of `HousekeepingStore`."""
+    """See `RetentionStore`."""
 
     def __init__(
         self,
@@ -52,24 +53,24 @@ class SqlRetentionStore:
         single: SingleWrite,
         reader: Reader,
         tasks: SqlTaskStore,
-        machine_clock: Callable[[], datetime] | None,
+        clock: DatabaseClock,
+        is_sqlite: bool,
     ) -> None:
-        """`machine_clock` where the database has no clock of its own."""
         self._single = single
         self._reader = reader
         self._tasks = tasks
-        self._machine_clock = machine_clock
-        locking = "" if machine_clock is not None else "FOR UPDATE SKIP LOCKED"
+        self._clock = clock
+        locking = "" if is_sqlite else "FOR UPDATE SKIP LOCKED"
         self._delete_unnamed = text(_DELETE_UNNAMED.format(locking=locking))
 
     async def prune_tasks(
         self, *, policy: Retention, after: UUID | None, limit: int, archive: TaskArchive | None = None
     ) -> Pruned:
-        """See `HousekeepingStore`."""
+        """See `RetentionStore`."""
         shortest = min((s for s in (policy.completed_seconds, policy.unhappy_seconds) if s is not None), default=None)
         if shortest is None:
             return Pruned(tasks=0, after=None)
-        now = await self._now()
+        now = await self._clock.now()
         rows = await self._seen(after, made_before=now - timedelta(seconds=shortest), limit=limit)
         live = await self._live_parents(rows)
         chosen, looked_at = _chosen([row for row in rows if _is_over(row, policy, now, live)], rows)
@@ -80,7 +81,7 @@ class SqlRetentionStore:
         return Pruned(tasks=gone, after=None if is_end else rows[looked_at - 1]["id"])
 
     async def prune_blobs(self, *, unused_seconds: float, after: BlobName | None, limit: int) -> PrunedBlobs:
-        """See `HousekeepingStore`."""
+        """See `RetentionStore`."""
         name = tuple_(blobs.c.namespace, blobs.c.digest)
         page = select(blobs.c.namespace, blobs.c.digest).order_by(blobs.c.namespace, blobs.c.digest).limit(limit)
         rows = await self._reader.rows(page if after is None else page.where(name > after))
@@ -88,7 +89,7 @@ class SqlRetentionStore:
             return PrunedBlobs(blobs=0, after=None)
         first, last = rows[0], rows[-1]
         statement = self._delete_unnamed.bindparams(
-            bindparam("before", await self._now() - timedelta(seconds=unused_seconds), type_=UtcTime),
+            bindparam("before", await self._clock.now() - timedelta(seconds=unused_seconds), type_=UtcTime),
             first_namespace=first["namespace"],
             first_digest=first["digest"],
             last_namespace=last["namespace"],
@@ -126,13 +127,6 @@ class SqlRetentionStore:
         ):
             events += found
         return events
-
-    async def _now(self) -> datetime:
-        if self._machine_clock is not None:
-            return self._machine_clock()
-        (row,) = await self._reader.rows(select(func.clock_timestamp().label("now")))
-        now: datetime = row["now"]
-        return now
 
 
 def _is_over(row: Mapping[str, Any], policy: Retention, now: datetime, live_parents: Collection[UUID]) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Insert, and_, delete, func, select, update
+from sqlalchemy import ColumnElement, Insert, and_, delete, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ops_core.domain.schedule import CatchUp, NewSchedule, Schedule
 from ops_core.errors import ScheduleChanged, ScheduleExists, ScheduleNotFound
+from ops_core.storage.database_clock import DatabaseClock
 from ops_core.storage.json_text import refuse_unstorable
 from ops_core.storage.reader import Reader
 from ops_core.storage.schema import schedules
@@ -27,11 +28,11 @@ _WRITTEN = ("cron", "timezone", "submission", "catch_up", "paused", "next_at")
 class SqlScheduleStore:
     """See `ScheduleStore`."""
 
-    def __init__(self, *, single: SingleWrite, reader: Reader, machine_clock: Callable[[], datetime] | None) -> None:
-        """`machine_clock` where the database has no clock of its own."""
+    def __init__(self, *, single: SingleWrite, reader: Reader, clock: DatabaseClock, is_sqlite: bool) -> None:
         self._single = single
         self._reader = reader
-        self._machine_clock = machine_clock
+        self._clock = clock
+        self._is_sqlite = is_sqlite
 
     async def add_schedule(self, new: NewSchedule) -> Schedule:
         refuse_unstorable(namespace=new.namespace, name=new.name, created_by=new.created_by)
@@ -99,19 +100,12 @@ class SqlScheduleStore:
             raise _not_found(name)
 
     async def list_due_schedules(self, *, limit: int) -> tuple[Sequence[Schedule], datetime]:
-        now = await self.schedule_clock()
+        now = await self._clock.now()
         due = select(schedules).where(_OWN.paused.is_(False), _OWN.next_at <= now).order_by(_OWN.next_at).limit(limit)
         return [_schedule(row) for row in await self._reader.rows(due)], now
 
-    async def schedule_clock(self) -> datetime:
-        if self._machine_clock is not None:
-            return self._machine_clock()
-        (row,) = await self._reader.rows(select(func.clock_timestamp().label("now")))
-        now: datetime = row["now"]
-        return now
-
     def _insert_unless_known(self, row: Mapping[str, Any]) -> Insert:
-        if self._machine_clock is not None:
+        if self._is_sqlite:
             return sqlite.insert(schedules).values(row).on_conflict_do_nothing()
         return postgresql.insert(schedules).values(row).on_conflict_do_nothing()
 

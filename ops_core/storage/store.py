@@ -15,6 +15,7 @@ from ops_core.ports import NudgeBus, StoreHealth
 from ops_core.storage.agents import SqlAgentStore
 from ops_core.storage.approvals import SqlApprovalStore
 from ops_core.storage.blobs import Blobs
+from ops_core.storage.database_clock import DatabaseClock
 from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.forks import SqlForkStore
 from ops_core.storage.group_commit import GroupCommit
@@ -71,8 +72,7 @@ async def open_store(
 
 
 class Store:
-    """Fulfils TaskStore, RunStore, AgentStore, ApprovalStore, SignalStore, HousekeepingStore and HealthProbe;
-    belongs to one event loop."""
+    """Fulfils the ports that speak of SQL, but for heartbeats; belongs to one event loop."""
 
     def __init__(
         self,
@@ -89,6 +89,7 @@ class Store:
         self._machine_clock = machine_clock
         self._reader = self._new_reader(read_connections, give_up_seconds)
         self._backends: list[Backend] = []
+        clock = DatabaseClock(self._reader, machine_clock=machine_clock if url.is_sqlite else None)
         shared = self._backend(write_connections, give_up_seconds)
         single = SingleWrite(shared, nudges, give_up_seconds=give_up_seconds)
         blobs = Blobs(single, self._reader)
@@ -135,6 +136,7 @@ class Store:
         self.fork_task = SqlForkStore(single=single, tasks=tasks, blobs=blobs).fork_task
         self.list_ancestors = tasks.list_ancestors
         self.list_children = tasks.list_children
+        self.task_clock = clock.now
         self.claim = runs.claim
         self.load_journal = runs.load_journal
         self.append = runs.append
@@ -153,14 +155,13 @@ class Store:
         self.vote = approvals.vote
         self.send_signal = signals.send_signal
         self.list_signals = signals.list_signals
-        schedules = SqlScheduleStore(
-            single=single, reader=self._reader, machine_clock=machine_clock if url.is_sqlite else None
-        )
+        schedules = SqlScheduleStore(single=single, reader=self._reader, clock=clock, is_sqlite=url.is_sqlite)
         retention = SqlRetentionStore(
             single=single,
             reader=self._reader,
             tasks=tasks,
-            machine_clock=machine_clock if url.is_sqlite else None,
+            clock=clock,
+            is_sqlite=url.is_sqlite,
         )
         self.prune_tasks = retention.prune_tasks
         self.prune_blobs = retention.prune_blobs
@@ -171,7 +172,7 @@ class Store:
         self.advance_schedule_if_due = schedules.advance_schedule_if_due
         self.delete_schedule = schedules.delete_schedule
         self.list_due_schedules = schedules.list_due_schedules
-        self.schedule_clock = schedules.schedule_clock
+        self.schedule_clock = clock.now
         self.release_due = housekeeping.release_due
         self.seconds_until_due = housekeeping.seconds_until_due
         self.take_back_expired = housekeeping.take_back_expired

@@ -129,6 +129,10 @@ class FakeStore:
                 return task if self._hashes[task.id] == request_hash else None
         return None
 
+    async def task_clock(self) -> datetime:
+        await self._answer()
+        return self.now
+
     async def get_task(self, namespace: str, task_id: UUID) -> Task | None:
         await self._answer()
         self.reads += 1

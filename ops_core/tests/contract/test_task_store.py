@@ -38,6 +38,12 @@ async def test_a_task_due_later_is_scheduled_and_not_rung(store: Store) -> None:
     assert await claim(store) == []
 
 
+async def test_its_clock_is_the_one_that_dates_its_rows(store: Store) -> None:
+    before = await store.task_clock()
+    added = await store.add_task(new_task())
+    assert before <= added.task.created_at <= await store.task_clock()
+
+
 async def test_the_first_event_says_what_was_asked_but_not_the_input(store: Store) -> None:
     added = await store.add_task(new_task(priority=7, labels={"team": "a"}))
     (event,) = await store.list_events(added.task.id, after_seq=0, limit=10)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from ops_core.domain.agent import AgentDefinition
@@ -41,7 +43,13 @@ async def store(nudges: FakeNudges) -> FakeStore:
 
 
 @pytest.fixture
-def service(store: FakeStore, relay: FakeRelay, nudges: FakeNudges) -> TaskService:
+def clock_ahead() -> timedelta:
+    """How far this machine's clock is ahead of the database's."""
+    return timedelta()
+
+
+@pytest.fixture
+def service(store: FakeStore, relay: FakeRelay, nudges: FakeNudges, clock_ahead: timedelta) -> TaskService:
     return TaskService(
         tasks=store,
         agents=store,
@@ -49,5 +57,5 @@ def service(store: FakeStore, relay: FakeRelay, nudges: FakeNudges) -> TaskServi
         nudges=nudges,
         limits=TaskLimits(max_goal_chars=1_000, max_batch=10),
         model_check=lambda definition: "Set OPENAI_API_KEY." if definition.model.provider == "openai" else None,
-        clock=lambda: store.now,
+        clock=lambda: store.now + clock_ahead,
     )

@@ -52,6 +52,20 @@ class TestSubmit:
         task = (await service.submit(caller, ASK)).task
         assert [(ring.queue, ring.task_id) for ring in relay.rings] == [("default", task.id)]
 
+    @pytest.mark.parametrize("clock_ahead", [timedelta(hours=2), timedelta(hours=-2)], ids=["ahead", "behind"])
+    async def test_a_wrong_clock_of_this_machine_refuses_no_time_that_is_yet_to_come(
+        self, service: TaskService, store: FakeStore, caller: Caller
+    ) -> None:
+        later = replace(ASK, run_at=store.now + timedelta(hours=1))
+        assert (await service.submit(caller, later)).task.status is TaskStatus.scheduled
+
+    @pytest.mark.parametrize("clock_ahead", [timedelta(hours=2)], ids=["ahead"])
+    async def test_what_is_past_is_refused_by_the_databases_clock(
+        self, service: TaskService, store: FakeStore, caller: Caller
+    ) -> None:
+        with pytest.raises(InvalidInput, match=rf"it is {store.now:%Y-%m-%dT%H:%M}"):
+            await service.submit(caller, replace(ASK, run_at=store.now - timedelta(minutes=5)))
+
     async def test_a_task_that_is_due_later_rings_no_doorbell(
         self, service: TaskService, store: FakeStore, relay: FakeRelay, caller: Caller
     ) -> None:
