@@ -167,11 +167,16 @@ def _import_everything() -> None:
     import psycopg
     import uvloop
 
+    import ops_core.api.app
+    import ops_core.api.door
+    import ops_core.api.gate
+    import ops_core.api.serve
     import ops_core.bootstrap
     import ops_core.broker.publisher
     import ops_core.broker.rabbitmq
     import ops_core.entrypoints.main
     import ops_core.entrypoints.worker_child
+    import ops_core.rpc.server
     import ops_core.storage.postgres.backend
     import ops_core.storage.postgres.leases
     import ops_core.storage.postgres.nudges
