@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 from uuid import UUID
 
-from ops_core.ports import BlobName, HousekeepingStore, Retention, TaskArchive
+from ops_core.ports import BlobName, Retention, RetentionStore, TaskArchive
 from ops_core.telemetry import LogEvent, get_logger
 
 #: Rows that one tick looks at.
@@ -30,7 +30,7 @@ class Pruner:
 
     def __init__(
         self,
-        store: HousekeepingStore,
+        store: RetentionStore,
         *,
         policy: Retention,
         archive: TaskArchive | None = None,

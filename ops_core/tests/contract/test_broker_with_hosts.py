@@ -280,6 +280,9 @@ class Backlogs:
     async def forget_silent_workers(self, *, silent_seconds: float) -> int:
         return 0
 
+    async def seconds_until_due(self) -> float | None:
+        return None
+
     async def backlogs(self) -> Sequence[QueueBacklog]:
         return [QueueBacklog("default", len(self.store.queued), 60.0)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 from uuid import UUID
 
-from ops_core.ports import BlobName, HousekeepingStore, Pruned, PrunedBlobs, Retention
+from ops_core.ports import BlobName, Pruned, PrunedBlobs, Retention, RetentionStore
 from ops_core.services.retention import PRUNE_LIMIT, REST_SECONDS, Pruner
 
 SECOND_PAGE = UUID(int=2)
@@ -39,7 +39,7 @@ class Clock:
 
 
 def pruner(store: FakePages, clock: Clock) -> Pruner:
-    return Pruner(cast(HousekeepingStore, store), policy=Retention(completed_seconds=1), clock=clock)
+    return Pruner(cast(RetentionStore, store), policy=Retention(completed_seconds=1), clock=clock)
 
 
 async def test_a_walk_goes_on_where_it_was_and_begins_anew_after_a_rest() -> None:

@@ -88,7 +88,7 @@ class FakeRunStore:
     async def append(self, lease: Lease, event: NewEvent) -> int:
         return 1
 
-    async def finish(self, lease: Lease, outcome: Outcome) -> Ended:
+    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
         return Ended(TaskStatus.completed)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ops_core.worker.heartbeat import STALLED_EXIT_STATUS, _StallWatch
+from ops_core.worker.heartbeat import STALLED_EXIT_STATUS
+from ops_core.worker.stall_watch import StallWatch
 
 STALL = """
 import asyncio, time
@@ -46,17 +47,17 @@ def test_a_process_whose_loop_stands_still_says_where_and_ends_itself() -> None:
 
 
 def test_a_loop_without_pulse_is_stalled_after_a_while() -> None:
-    watch = _StallWatch(10.0, 1.0)
+    watch = StallWatch(10.0, 1.0)
     assert not any(watch.is_stalled(float(now), 1) for now in range(11))
     assert watch.is_stalled(11.0, 1)
 
 
 def test_a_pulse_begins_the_count_anew() -> None:
-    watch = _StallWatch(10.0, 1.0)
+    watch = StallWatch(10.0, 1.0)
     assert not any(watch.is_stalled(float(now), now // 8) for now in range(100))
 
 
 def test_a_process_that_was_stopped_and_goes_on_is_not_stalled() -> None:
-    watch = _StallWatch(10.0, 1.0)
+    watch = StallWatch(10.0, 1.0)
     watch.is_stalled(0.0, 1)
     assert not watch.is_stalled(3600.0, 1)
