@@ -20,6 +20,7 @@ from uuid import uuid4
 import psycopg
 
 from ops_core.storage.migrations import upgrade
+from ops_core.tests.faults import poison_tools
 from ops_core.tests.faults.ledger import Ledger
 from ops_core.tests.faults.nursery import Forked, Nursery
 from ops_core.tests.faults.oracle import WATCH_WRITERS
@@ -246,6 +247,10 @@ def write_agents(directory: Path, model_url: str) -> None:
     agents.mkdir()
     for tool, steps, delay in _AGENTS:
         write_agent(agents, model_url, tool=tool, steps=steps, delay_ms=delay)
+    for harm in poison_tools.KINDS:
+        name = poison_tools.agent_of(harm)
+        model = f"{{provider: openai-compatible, name: react-1-delay-10, base_url: '{model_url}'}}"
+        (agents / f"{name}.yaml").write_text(f"model: {model}\ntools: [harm_{harm}]\n")
 
 
 def write_agent(agents: Path, model_url: str, *, tool: str, steps: int, delay_ms: int) -> None:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from agentkit import tool
 from agentkit.tools.base import OnUnknown, ToolContext
+from ops_core.tests.faults import poison_tools
 
 SINK_URL = "FAULTS_SINK_URL"
 #: What this process is called.
@@ -59,4 +60,6 @@ def install(folder: Path) -> None:
     info = folder / "fault_tools-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fault-tools\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[agentkit.tools]\nfaults = {__name__}:TOOLS\n")
+    plugins = {"faults": __name__, "poison": poison_tools.__name__}
+    lines = "".join(f"{name} = {module}:TOOLS\n" for name, module in plugins.items())
+    (info / "entry_points.txt").write_text(f"[agentkit.tools]\n{lines}")

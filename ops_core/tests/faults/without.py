@@ -128,6 +128,16 @@ def resumption() -> None:
     TaskService.watch = from_now_on  # type: ignore[method-assign]
 
 
+def isolation() -> None:
+    """Who has crashed, however often, runs among the others."""
+    from ops_core.worker.isolation import Isolation
+
+    async def among_the_others(self: Isolation, task: Any, control: Any) -> None:
+        await self._run_here(task, control)
+
+    Isolation.run = among_the_others  # type: ignore[method-assign]
+
+
 async def _nothing(self: object) -> int:
     return 0
 
@@ -145,5 +155,6 @@ REMEDIES: dict[str, Callable[[], None]] = {
         database_clock,
         hand_over,
         resumption,
+        isolation,
     )
 }
