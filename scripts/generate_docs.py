@@ -24,6 +24,7 @@ from ops_core.api.app import make_app
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.api.error_pages import EXPLANATIONS, error_kinds
 from ops_core.api.errors import http_status
+from ops_core.domain.caller import Caller, Operation, Role
 from ops_core.domain.event import EventType
 from ops_core.domain.task import FINAL, TRANSITIONS, TaskStatus
 from ops_core.entrypoints.main import build_app
@@ -148,6 +149,21 @@ def leaf_commands() -> Iterator[tuple[str, Any]]:
             yield path, command
 
 
+def roles() -> str:
+    """What each role may do."""
+    rows = [
+        (
+            f"`{role}`",
+            ", ".join(
+                f"`{operation}`" for operation in Operation if Caller(roles=frozenset({Role(role)})).may(operation)
+            ),
+            comment,
+        )
+        for role, comment in member_comments(Role).items()
+    ]
+    return _table(("role", "operations", "meaning"), rows)
+
+
 def rest() -> str:
     """Every operation of the REST API."""
     document = openapi()
@@ -181,6 +197,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "run-errors": run_errors,
     "tool-errors": tool_errors,
     "commands": commands,
+    "roles": roles,
     "rest": rest,
     "grpc": grpc,
 }
