@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field, replace
 
-from agentkit.errors import ToolError, WaitAnswerInvalid
+from agentkit.errors import BadToolArguments, ToolError, WaitAnswerInvalid
+from agentkit.foreign import await_foreign
 from agentkit.journal import Journal
-from agentkit.observations import Observation, as_text, not_allowed, rejected
+from agentkit.observations import Observation, as_text, earlier_try, not_allowed, rejected, said_by
 from agentkit.rulings import Approved, Edited, Expired, Rejected, Responded, ruling_in
-from agentkit.security.base import BaseSecurityManager, Denied, NeedsApproval, Verdict
+from agentkit.security.base import Allowed, BaseSecurityManager, Denied, NeedsApproval, Verdict
 from agentkit.tool_steps import ToolStep
+from agentkit.tools.arguments import misfit
 from agentkit.tools.base import ToolContext, ToolSpec
 from agentkit.transcript import JsonObject, ToolCall
 from agentkit.waits import RunSuspended, Wait, WaitKind
@@ -48,6 +50,7 @@ class Approvals:
         """Leave to make the call, or what the model is told in place of its result.
 
         A denial is final. Else a decision that exists is honoured, also when the policy would not ask for it any more.
+        Nobody is asked about arguments that break the tool's schema: the model is told what is wrong with them.
 
         Raises:
             RunSuspended: a person must decide first.
@@ -60,18 +63,28 @@ class Approvals:
         answer = self._journal.answer(wait.key)
         if answer is not None:
             return await self._decided(step, spec, context, wait, answer)
-        if isinstance(verdict, NeedsApproval):
-            raise RunSuspended([wait])
-        return Permitted(step.call)
+        if not isinstance(verdict, NeedsApproval):
+            return Permitted(step.call)
+        if (wrong := misfit(spec, step.call.arguments)) is not None:
+            told = wrong + earlier_try(step.intent is not None)
+            return Observation(told, is_error=True, error=BadToolArguments.code)
+        raise RunSuspended([wait])
 
     async def _verdict(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
+        """Whatever else comes of asking the policy, it has not said yes."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._security.judge(call, spec, context)
-        except TimeoutError:
-            return Denied(f"the policy gave no verdict within {self._timeout_seconds:g} s")
+            async with asyncio.timeout(self._timeout_seconds) as limit:
+                verdict: object = await await_foreign(self._security.judge(call, spec, context))
         except ToolError as error:
             return Denied(str(error))
+        # A fault in a policy must neither let the call through nor end the process.
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a policy is foreign code, as a tool is
+            if limit.expired():
+                return Denied(f"the policy gave no verdict within {self._timeout_seconds:g} s")
+            return Denied(f"the policy failed: {said_by(error)}")
+        if not isinstance(verdict, Allowed | Denied | NeedsApproval):
+            return Denied(f"the policy answered with {type(verdict).__name__}, which is no verdict")
+        return verdict
 
     async def _decided(
         self, step: ToolStep, spec: ToolSpec, context: ToolContext, wait: Wait, answer: JsonObject

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import cast
 
 import pytest
 
@@ -16,6 +17,8 @@ from agentkit import (
     Denied,
     Finished,
     JsonObject,
+    LimitName,
+    LimitReached,
     MemoryJournal,
     NeedsApproval,
     OnUnknown,
@@ -330,18 +333,9 @@ async def test_a_run_that_is_cancelled_while_a_sibling_waits_stays_cancelled() -
 
 
 async def test_a_sibling_that_raises_is_stronger_than_a_wait() -> None:
-    class Broken(Policy):
-        async def judge(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
-            if call.name == "look":
-                raise LookupError("the policy is broken")
-            return await super().judge(call, spec, context)
-
-    async def look() -> str:
-        return "seen"
-
-    desk = Desk(replies=[[call_of("pay", amount=5), call_of("look")], "done"], policy=Broken(asks))
-    desk.others.add(look)
-    with pytest.raises(LookupError):
+    desk = Desk(replies=[[call_of("pay", amount=5), call_of("pay", amount=6)], "done"])
+    desk.journal.resolve("1/tool/2/approval", {"decision": "approve", "fingerprint": "of another call"})
+    with pytest.raises(StepMismatch):
         await desk.run()
 
 
@@ -385,3 +379,55 @@ async def test_a_policy_that_raises_a_tool_error_denies() -> None:
 
     [result] = results_of(await Desk(policy=Policy(raises)).run())
     assert result.content == "The call of 'pay' was not allowed: I cannot tell."
+
+
+@pytest.mark.parametrize("fault", [LookupError("no such rule"), TimeoutError("its server"), SystemExit(3)])
+async def test_a_policy_that_fails_denies_and_is_no_end_of_the_run(fault: BaseException) -> None:
+    def raises(call: ToolCall) -> Verdict:
+        raise fault
+
+    desk = Desk(policy=Policy(raises))
+    report = await desk.run()
+    [result] = results_of(report)
+    assert result.content == f"The call of 'pay' was not allowed: the policy failed: {type(fault).__name__}: {fault}."
+    assert (report.outcome, desk.paid) == (Finished("done", None), [])
+
+
+@pytest.mark.parametrize("verdict", [None, True, "yes"])
+async def test_what_is_no_verdict_denies(verdict: object) -> None:
+    desk = Desk(policy=Policy(lambda _: cast(Verdict, verdict)))
+    [result] = results_of(await desk.run())
+    assert "which is no verdict" in result.content
+    assert desk.paid == []
+
+
+AMOUNT: JsonObject = {"type": "object", "properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+
+
+async def test_nobody_is_asked_about_arguments_that_break_the_schema() -> None:
+    replies: list[Reply] = [[call_of("pay", amount="much")], [call_of("pay", amount=5)], "done"]
+    desk = Desk(replies=replies, pay=CountingTool("pay", "paid", side_effect=True, parameters=AMOUNT))
+    await desk.decide(decision="approve")
+    wrong, paid = results_of(await desk.run())
+    assert wrong.content == "Wrong arguments for 'pay': argument 'amount': 'much' is not of type 'number'."
+    assert (wrong.is_error, paid.content, desk.paid) == (True, "paid", [{"amount": 5}])
+    assert set(desk.journal.answers) == {"2/tool/1/approval"}
+
+
+async def test_a_model_that_goes_on_asking_wrongly_about_an_approved_tool_reaches_the_limit_of_corrections() -> None:
+    replies: list[Reply] = [[call_of("pay", amount="much")] for _ in range(9)]
+    desk = Desk(replies=replies, pay=CountingTool("pay", "paid", side_effect=True, parameters=AMOUNT))
+    outcome = (await desk.run()).outcome
+    assert isinstance(outcome, LimitReached)
+    assert outcome.limit is LimitName.corrections
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [{"type": "nothing"}, {"$ref": "http://localhost/none"}, {"properties": {"amount": {"$ref": "#/nowhere"}}}],
+)
+async def test_a_schema_that_only_the_tool_understands_keeps_nobody_from_deciding(schema: JsonObject) -> None:
+    desk = Desk(pay=CountingTool("pay", "paid", side_effect=True, parameters=schema))
+    await desk.decide(decision="approve")
+    await desk.run()
+    assert desk.paid == [{"amount": 5}]
