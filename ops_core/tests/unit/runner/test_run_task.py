@@ -393,3 +393,37 @@ async def test_the_idempotency_key_stays_the_same_when_a_step_is_tried_again() -
     await bench.runner.run(retried, bench.control(retried))
     assert bench.effects == ["charge 5", "charge 5"]
     assert {e.payload.get("idempotency_key") for e in bench.runs.events if e.type is EventType.tool_started} == {first}
+
+
+@pytest.mark.parametrize(
+    ("attempt", "evidence", "kind", "code", "said"),
+    [
+        (1, {"signal": "SIGSEGV", "status": None}, Retry, "crashed", "signal SIGSEGV"),
+        (3, {"signal": "SIGSEGV", "status": None}, Failed, "poison", "3 of 3 attempts"),
+        (1, {"signal": None, "status": 7}, Retry, "crashed", "exit status 7"),
+        (3, {"signal": "SIGABRT", "status": None, "stalled": True}, Failed, "poison", "stood still"),
+    ],
+)
+async def test_a_crash_of_a_run_alone_is_a_failed_attempt_and_the_last_one_quarantines_it(
+    attempt: int, evidence: dict[str, object], kind: type[Outcome], code: str, said: str
+) -> None:
+    bench = Bench(ScriptedLlm([]))
+    task = claimed_task(DEFINITION, attempt=attempt, max_attempts=3)
+    await bench.runner.write_crash(task, bench.control(task), evidence)
+    (outcome,) = bench.runs.outcomes
+    assert isinstance(outcome, kind)
+    assert isinstance(outcome, Retry | Failed)
+    assert (outcome.error.code, outcome.error.evidence) == (code, evidence)
+    assert said in outcome.error.message
+
+
+async def test_a_run_that_is_told_to_stop_before_it_begins_only_writes_why() -> None:
+    """What an isolated run that was killed is left to: nothing of it may run in its worker."""
+    for reason, kind in ((RunStopReason.cancel, Canceled), (RunStopReason.drain, HandedOver)):
+        bench = Bench(ScriptedLlm([]))
+        task = claimed_task(DEFINITION)
+        control = bench.control(task)
+        control.reason = reason
+        await bench.runner.run(task, control)
+        assert [type(outcome) for outcome in bench.runs.outcomes] == [kind]
+        assert bench.runs.events == []
