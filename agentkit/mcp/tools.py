@@ -95,13 +95,27 @@ class McpProxyTool(BaseToolManager):
     async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
         if call.name != MCP_PROXY_TOOL:
             raise UnknownTool(f"there is no tool {call.name[:200]!r}")
-        server, tool, arguments = _proxy_arguments(call.arguments)
+        server, tool, arguments = proxied_call(call.arguments)
         return await _call(self._connections, call, context, server, tool, arguments)
 
 
 def mcp_proxy_tool(connections: McpConnections) -> BaseToolManager:
     """The tool `mcp_proxy_tool(server, tool, arguments)`, which lets an agent reach any configured server by name."""
     return McpProxyTool(connections)
+
+
+def proxied_call(given: JsonObject) -> tuple[str, str, JsonObject]:
+    """Server, tool and arguments of the call that these arguments make `mcp_proxy_tool` make.
+
+    Raises:
+        BadToolArguments: they make it call nothing.
+    """
+    server, tool, arguments = given.get("server"), given.get("tool"), given.get("arguments", {})
+    if not isinstance(server, str) or not isinstance(tool, str) or not isinstance(arguments, dict):
+        raise BadToolArguments("server and tool must be texts, arguments an object")
+    if unknown := sorted(given.keys() - {"server", "tool", "arguments"}):
+        raise BadToolArguments(f"unknown argument {unknown[0]!r}; there are server, tool and arguments")
+    return server, tool, arguments
 
 
 async def _call(
@@ -142,12 +156,3 @@ def _spec(tool: McpTool) -> ToolSpec:
         side_effect=not tool.read_only,
         on_unknown=OnUnknown.retry if tool.idempotent else OnUnknown.ask,
     )
-
-
-def _proxy_arguments(given: JsonObject) -> tuple[str, str, JsonObject]:
-    server, tool, arguments = given.get("server"), given.get("tool"), given.get("arguments", {})
-    if not isinstance(server, str) or not isinstance(tool, str) or not isinstance(arguments, dict):
-        raise BadToolArguments("server and tool must be texts, arguments an object")
-    if unknown := sorted(given.keys() - {"server", "tool", "arguments"}):
-        raise BadToolArguments(f"unknown argument {unknown[0]!r}; there are server, tool and arguments")
-    return server, tool, arguments

@@ -58,7 +58,7 @@ async def _reports(definitions: Sequence[AgentDefinition], mcp_config: Path | No
     from ops_core.runner.tool_catalog import load_tool_catalog
     from ops_core.wire.agent_file import load_agent_files
 
-    wanted = any(definition.mcp_servers for definition in definitions)
+    wanted = any(definition.mcp_servers or MCP_PROXY in definition.tools for definition in definitions)
     probes = {probe.name: probe for probe in await probe_mcp(mcp_config)} if wanted else {}
     offered = [spec.name for spec in await load_tool_catalog().registry.specs()]
     known = {each.name for each in (*definitions, *load_agent_files(BUILTIN_AGENTS))}
@@ -94,7 +94,8 @@ def _report(
             problems.append(f"there is no agent {agent!r} to call; there are {', '.join(sorted(known))}")
     if not problems:
         # A tool that could not be looked for may be the one that a rule is about.
-        problems += _rules_about_nothing(definition, found)
+        reached = [tool for probe in probes.values() for tool in probe.tools] if MCP_PROXY in definition.tools else []
+        problems += _rules_about_nothing(definition, [*found, *reached])
     tools = list(dict.fromkeys(found))
     return {"name": definition.name, "model": shown_model(definition), "tools": tools, "problems": problems}
 

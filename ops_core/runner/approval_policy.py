@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from agentkit.errors import BadToolArguments
+from agentkit.mcp.tools import MCP_PROXY_TOOL, proxied_call
 from agentkit.security.base import Allowed, BaseSecurityManager, NeedsApproval, Verdict
 from agentkit.tools.base import ToolContext, ToolSpec
 from agentkit.transcript import ToolCall
@@ -28,12 +30,24 @@ class ApprovalPolicy(BaseSecurityManager):
         self._rules = tuple(rule for rule in rules if rule.tool is not None)
 
     async def judge(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
-        rules = [rule for rule in self._rules if fnmatchcase(spec.name, rule.tool or "")]
-        asking = first_asking(rules, "arguments", call.arguments)
-        if asking is None:
-            return Allowed()
-        default = f"Call the tool `{spec.name}` with {shown(call.arguments)}."
-        return NeedsApproval(message_of(asking, call.arguments, default=default), terms_of(asking.rule))
+        for tool, arguments in _calls_made(spec.name, call.arguments):
+            rules = [rule for rule in self._rules if fnmatchcase(tool, rule.tool or "")]
+            asking = first_asking(rules, "arguments", arguments)
+            if asking is not None:
+                default = f"Call the tool `{tool}` with {shown(arguments)}."
+                return NeedsApproval(message_of(asking, arguments, default=default), terms_of(asking.rule))
+        return Allowed()
+
+
+def _calls_made(tool: str, arguments: JsonObject) -> list[tuple[str, JsonObject]]:
+    """The call, and before it the one that it has the proxy make: no rule is got around by another way to its tool."""
+    if tool != MCP_PROXY_TOOL:
+        return [(tool, arguments)]
+    try:
+        server, reached, inner = proxied_call(arguments)
+    except BadToolArguments:
+        return [(tool, arguments)]
+    return [(f"{server}.{reached}", inner), (tool, arguments)]
 
 
 @dataclass(frozen=True, slots=True)

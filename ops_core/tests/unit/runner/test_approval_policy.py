@@ -40,6 +40,33 @@ async def test_a_rule_is_about_the_tools_it_names(rule: ApprovalRule, tool: str,
     assert isinstance(await verdict(rule, tool=tool), NeedsApproval) is is_asked
 
 
+PROXIED: JsonObject = {"server": "till", "tool": "refund", "arguments": {"amount": 80}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "is_asked"),
+    [
+        (ApprovalRule(tool="till.refund", when="arguments.amount > 50"), True),
+        (ApprovalRule(tool="till.refund", when="arguments.amount > 100"), False),
+        (ApprovalRule(tool="till.*"), True),
+        (ApprovalRule(tool="mcp_proxy_tool", when="arguments.server == 'till'"), True),
+        (ApprovalRule(tool="bank.*"), False),
+    ],
+)
+async def test_the_proxy_of_mcp_servers_is_no_way_around_a_rule(rule: ApprovalRule, is_asked: bool) -> None:
+    found = await verdict(rule, tool="mcp_proxy_tool", arguments=PROXIED)
+    assert isinstance(found, NeedsApproval) is is_asked
+
+
+async def test_of_a_call_through_the_proxy_the_message_tells_what_is_called() -> None:
+    found = await asked(ApprovalRule(tool="till.refund"), tool="mcp_proxy_tool", arguments=PROXIED)
+    assert found.message == 'Call the tool `till.refund` with {"amount": 80}.'
+
+
+async def test_a_call_that_the_proxy_will_refuse_reaches_no_tool_that_a_rule_is_about() -> None:
+    assert await verdict(ApprovalRule(tool="till.*"), tool="mcp_proxy_tool", arguments={"server": "till"}) == Allowed()
+
+
 async def test_without_rules_every_call_is_allowed() -> None:
     assert await verdict() == Allowed()
 
