@@ -10,10 +10,11 @@ from rich.text import Text
 
 from ops_core import __version__
 from ops_core.cli.terminal import printable, talk_console
+from ops_core.settings import wants_a_key
 
 if TYPE_CHECKING:
     from ops_core.bootstrap import Embedded
-    from ops_core.settings import Settings, wants_a_key
+    from ops_core.settings import Settings
 
 _REAL = "for a real one set AGENTKIT_LLM_PROVIDER, AGENTKIT_LLM_MODEL and the vendor's key"
 
