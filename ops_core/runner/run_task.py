@@ -23,6 +23,7 @@ from ops_core.runner.children import Children
 from ops_core.runner.journal import TaskJournal, retry_until_lost
 from ops_core.runner.live_text import LiveTextHooks
 from ops_core.runner.run_agent import AgentRun, Ran, Waiting
+from ops_core.services.expressions import prepare_expressions
 from ops_core.telemetry import LogEvent, get_logger
 
 _log = get_logger()
@@ -181,6 +182,8 @@ class TaskRunner:
         found = await self._agents.get_definition(digest)
         if found is None:
             raise ConfigurationError(f"the agent definition {digest[:12]} is not in the database")
+        if any(rule.when is not None for rule in found.approvals):
+            await prepare_expressions()
         return found
 
     def _failed(self, task: Task, error: AgentkitError, journal: TaskJournal) -> Outcome:

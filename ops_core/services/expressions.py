@@ -1,13 +1,17 @@
 """Conditions and keys that agents declare, in CEL (Common Expression Language), each bounded in time and memory.
 
 CEL has no loops but its macros (`all`, `exists`, `map`, …), which visit each member of a list. One inside of another
-multiplies, so that is refused; what is left takes time in proportion to the data, which is bounded as well.
+multiplies, so that is refused, as is a pattern that the data would choose. What is left takes time by the size of the
+data and the joins and searches in the expression: their product is bounded.
 """
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -28,9 +32,19 @@ _MAX_DATA_CHARS = 2_000_000
 #: With a macro the work can be as the square of the data (`xs.all(x, x in xs)`).
 _MAX_DATA_CHARS_WITH_MACRO = 100_000
 _MAX_MEMBERS_WITH_MACRO = 2_000
+#: Characters that an evaluation may go through, by estimate: about a second on a slow machine.
+_MAX_WORK_CHARS = 50_000_000
+
+#: Brings a terminal program of its own along, so it is imported only where there are expressions.
+_LIBRARY = "cel"
 
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|filter|map)\s*\(")
-_TEXT = re.compile(r"""("{3}|'{3})(?:\\.|(?!\1).)*\1|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|//[^\n]*""", re.DOTALL)
+_RAW_TEXT = r"""(?<!\w)(?:[rR][bB]?|[bB][rR])(?:("{3}|'{3})(?:(?!\1).)*\1|"[^"\n]*"|'[^'\n]*')"""
+_ESCAPED_TEXT = r"""("{3}|'{3})(?:\\.|(?!\2).)*\2|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'"""
+_TEXT = re.compile(rf"{_RAW_TEXT}|{_ESCAPED_TEXT}|//[^\n]*", re.DOTALL)
+#: What copies or searches as much as there is.
+_JOIN_OR_SEARCH = re.compile(r"\+|\bin\b")
+_OPEN_PATTERN = re.compile(r"\bmatches\s*\((?!\s*''\s*\))")
 _BRACKET = re.compile(r"[()]")
 
 
@@ -53,9 +67,11 @@ def expression_problem(text: str, *, variable: str) -> str | None:
     """What is wrong with an expression whose only variable is this one; None when it can be used."""
     if not text.strip() or len(text) > MAX_EXPRESSION_CHARS:
         return f"must have 1 to {MAX_EXPRESSION_CHARS} characters"
-    bare = _TEXT.sub("''", text)
+    bare = _bare(text)
     if _has_nested_macro(bare):
         return "must not use a macro (all, exists, filter, map, …) inside of another: its time would have no bound"
+    if _OPEN_PATTERN.search(bare):
+        return "must write the pattern of `matches` out, as one text in quotes: another could take any time"
     try:
         program = _compiled(text)
     except Exception as error:  # noqa: BLE001  the library raises builtins of several kinds for what it cannot parse
@@ -114,9 +130,14 @@ def _key(text: str) -> str | Unevaluable:
     return Unevaluable(f"the key must have 1 to {MAX_KEY_CHARS} printable characters, not {len(text):,}")
 
 
+async def prepare_expressions() -> None:
+    """Load what evaluates them, unless it is: off the event loop, since it takes up to a second."""
+    if _LIBRARY not in sys.modules:
+        await asyncio.to_thread(importlib.import_module, _LIBRARY)
+
+
 @lru_cache(maxsize=1_024)
 def _compiled(text: str) -> Program:
-    # Imported when it is needed first: the package brings a terminal program of its own, which takes a while to load.
     import cel
 
     return cel.compile(text)
@@ -141,16 +162,25 @@ def _bound_names(bare: str) -> set[str]:
     return {match.group(1) for match in re.finditer(_MACRO.pattern + r"\s*([A-Za-z_]\w*)\s*,", bare)}
 
 
+def _bare(text: str) -> str:
+    """The expression with empty texts, and without comments."""
+    return _TEXT.sub("''", text)
+
+
 def _data_problem(text: str, data: JsonObject) -> str | None:
     if is_nested_deeper(data, _MAX_DEPTH):
         return f"the data is nested more than {_MAX_DEPTH} levels deep"
-    has_macro = _MACRO.search(_TEXT.sub("''", text)) is not None
-    written = json.dumps(data, ensure_ascii=False, default=str)
+    bare = _bare(text)
+    has_macro = _MACRO.search(bare) is not None
+    chars = len(json.dumps(data, ensure_ascii=False, default=str))
     longest = _MAX_DATA_CHARS_WITH_MACRO if has_macro else _MAX_DATA_CHARS
-    if len(written) > longest:
+    if chars > longest:
         return f"the data has more than {longest:,} characters"
-    if has_macro and written.count(",") > _MAX_MEMBERS_WITH_MACRO and _members(data) > _MAX_MEMBERS_WITH_MACRO:
+    members = _members(data) if has_macro else 1
+    if members > _MAX_MEMBERS_WITH_MACRO:
         return f"the data has more than {_MAX_MEMBERS_WITH_MACRO:,} members"
+    if chars * members * (1 + len(_JOIN_OR_SEARCH.findall(bare)) ** 2) > _MAX_WORK_CHARS:
+        return "the data is too large for what the expression does with it"
     return None
 
 

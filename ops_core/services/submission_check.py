@@ -19,11 +19,12 @@ from ops_core.errors import (
 )
 from ops_core.ports import AgentStore, TaskStore
 from ops_core.services.agents import RecentAgents, agent_not_found
+from ops_core.services.expressions import prepare_expressions
 from ops_core.services.input_schema import InputSchemas
 from ops_core.services.json_shape import is_nested_deeper
 from ops_core.services.limits import TaskLimits
 from ops_core.services.submission import Submission, field_problems, request_hash
-from ops_core.services.task_keys import TaskKeys, keys_of
+from ops_core.services.task_keys import TaskKeys, keys_of, makes_keys
 
 
 class SubmissionCheck:
@@ -96,6 +97,8 @@ class SubmissionCheck:
             raise refusal(InputSchemaMismatch, problems)
         if (detail := self._model_check(agent.definition)) is not None:
             raise ModelNotConfigured(detail, problems=[FieldProblem("/agent", detail)])
+        if makes_keys(agent.definition):
+            await prepare_expressions()
         return self._new_task(caller, submission, agent)
 
     async def _first_with_key(self, caller: Caller, submission: Submission) -> Task | None:

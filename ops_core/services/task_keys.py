@@ -20,6 +20,11 @@ class TaskKeys:
     fairness_key: str | None = None
 
 
+def makes_keys(definition: AgentDefinition) -> bool:
+    """Whether the agent has rules by which its tasks get keys."""
+    return any((definition.concurrency, definition.rate, definition.fairness))
+
+
 def keys_of(definition: AgentDefinition, input: JsonObject, *, given: TaskKeys | None = None) -> TaskKeys:
     """What is given, and for what is not, what the agent's rules make of the input. A key that is given without a
     limit has the limit of the agent's rule, if it has one.

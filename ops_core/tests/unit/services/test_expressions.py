@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
 import time
 
 import pytest
@@ -79,6 +81,57 @@ def test_a_macro_over_much_data_is_not_evaluated() -> None:
     assert isinstance(more, Unevaluable)
     assert "2,000 members" in more.reason
     assert evaluate("size(arguments.a)", "arguments", {"a": list(range(10_000))}) == Evaluated(10_000)
+
+
+def test_a_raw_text_hides_no_macro() -> None:
+    hidden = r"""r"\" == "" || arguments.a.all(x, arguments.a.all(y, x + y > 0)) || r"\" == "" """
+    assert "inside of another" in (problem_of(hidden, variable="arguments") or "")
+    assert problem_of(r"""arguments.a.matches(r"^\d+\.all\($")""", variable="arguments") is None
+
+
+@pytest.mark.parametrize("call", ["arguments.a.matches(arguments.p)", "arguments.a.matches('a' + arguments.p)"])
+def test_a_pattern_that_the_data_would_choose_is_refused(call: str) -> None:
+    assert "write the pattern" in (problem_of(call, variable="arguments") or "")
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        ("size(" + " + ".join(["arguments.a"] * 70) + ") > 5", {"a": "x" * 1_900_000}),
+        ("size(arguments.xs.map(x, arguments.a + arguments.a)) > 1", {"a": "x" * 90_000, "xs": [1] * 1_900}),
+        (
+            "arguments.xs.all(x, " + " && ".join(["x in arguments.xs"] * 40) + ")",
+            {"xs": list(range(1_900))},
+        ),
+    ],
+)
+def test_what_would_take_long_on_much_data_is_not_evaluated(expression: str, data: JsonObject) -> None:
+    assert problem_of(expression, variable="arguments") is None
+    found = evaluate(expression, "arguments", data)
+    assert isinstance(found, Unevaluable)
+    assert "too large for what the expression does" in found.reason
+
+
+def test_much_data_and_a_simple_expression_go_together() -> None:
+    large: JsonObject = {"customer": "ada", "document": "x" * 1_900_000}
+    assert evaluate("'eu/' + input.customer + '/mail'", "input", large) == Evaluated("eu/ada/mail")
+    many: JsonObject = {"to": [f"customer-{n}@example.org" for n in range(500)], "text": "x" * 20_000}
+    assert evaluate("input.to.exists(to, !to.endsWith('@example.org'))", "input", many) == Evaluated(False)
+
+
+async def test_once_prepared_the_first_evaluation_loads_nothing_on_the_event_loop() -> None:
+    """In a process of its own, where nothing has been loaded yet."""
+    script = (
+        "import asyncio, sys, threading; from ops_core.services import expressions as e; "
+        "seen = []; sys.addaudithook(lambda name, args: name == 'import' and args[0].split('.')[0] == 'cel' "
+        "and seen.append(threading.current_thread() is threading.main_thread())); "
+        "asyncio.run(e.prepare_expressions()); assert e.holds('input.a > 1', 'input', {'a': 2}) is True; "
+        "print(bool(seen), any(seen))"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdout=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(60):
+        told, _ = await process.communicate()
+    assert told.split() == [b"True", b"False"]
 
 
 def test_data_that_is_nested_too_deep_is_not_evaluated() -> None:
