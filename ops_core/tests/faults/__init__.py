@@ -24,5 +24,5 @@ To add a row: write a module with `ROW = Row(name=…, fault=…, remedy=…, sh
 `rows.ALL`. When `control` is true it starts the same processes with `without=(…)`, one of the functions in
 `without.REMEDIES`; name there what is taken away. A fault that must strike at an exact place is a function in
 `injected.FAULTS`. What a row counts of its own and must be zero goes into `Tally.own`; what may be anything, into
-`Tally.seen`. Make sure that the fault has struck: a row that strikes nothing must not pass.
+`Tally.seen`. Make sure that the fault has struck (`own["not_struck"]`): a row that strikes nothing must not pass.
 """

@@ -12,7 +12,7 @@ import re
 import select
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,22 @@ from ops_core.tests.faults.tools import PROCESS_NAME
 _MARK = re.compile(r"ref:([a-z0-9_-]+).*?die:([a-z0-9_/-]+)")
 
 
+def deaths(directory: Path, refs: Collection[str]) -> int:
+    """How many of these submissions have killed a process that worked there."""
+    return sum(_death_note(directory, ref).exists() for ref in refs)
+
+
+def _death_note(directory: Path, ref: str) -> Path:
+    return directory / f"died-{ref}"
+
+
 def die_if_marked(goal: object, point: str) -> None:
     """`kill -9` of this process, if the goal says so and it has not happened yet."""
     found = _MARK.search(str(goal))
     if found is None or found[2] != point:
         return
     try:
-        os.close(os.open(Path(f"died-{found[1]}"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        os.close(os.open(_death_note(Path(), found[1]), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
         return
     os.kill(os.getpid(), signal.SIGKILL)

@@ -247,17 +247,20 @@ def write_agents(directory: Path, model_url: str) -> None:
     agents.mkdir()
     for tool, steps, delay in _AGENTS:
         write_agent(agents, model_url, tool=tool, steps=steps, delay_ms=delay)
+    write_agent(agents, model_url, tool="fail", steps=1, delay_ms=10, name="asking", more="approvals: [{tool: '*'}]\n")
     for harm in poison_tools.KINDS:
         name = poison_tools.agent_of(harm)
         model = f"{{provider: openai-compatible, name: react-1-delay-10, base_url: '{model_url}'}}"
         (agents / f"{name}.yaml").write_text(f"model: {model}\ntools: [harm_{harm}]\n")
 
 
-def write_agent(agents: Path, model_url: str, *, tool: str, steps: int, delay_ms: int) -> None:
+def write_agent(
+    agents: Path, model_url: str, *, tool: str, steps: int, delay_ms: int, name: str = "", more: str = ""
+) -> None:
     """An agent that makes so many charges, whose model takes that long for each answer."""
     model = f"{{provider: openai-compatible, name: react-{steps}-delay-{delay_ms}, base_url: '{model_url}'}}"
-    (agents / f"{tool}-{steps}-{delay_ms}.yaml").write_text(
-        f"model: {model}\ntools: [charge_{tool}]\nlimits: {{seconds: 600, llm_seconds: 120}}\n"
+    (agents / f"{name or tool}-{steps}-{delay_ms}.yaml").write_text(
+        f"model: {model}\ntools: [charge_{tool}]\nlimits: {{seconds: 600, llm_seconds: 120}}\n{more}"
     )
 
 

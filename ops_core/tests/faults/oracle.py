@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +44,7 @@ FROM tasks WHERE idempotency_key = ANY(%s)
 """
 _EVENTS = """
 SELECT e.task_id, e.seq, e.round, e.type, e.step_key, e.phase, e.at, e.payload::jsonb ->> 'epoch' AS epoch,
-    e.payload::jsonb ->> 'kind' AS kind, w.writer
+    e.payload::jsonb ->> 'kind' AS kind, e.payload::jsonb -> 'answer' ->> 'decision' AS decision, w.writer
 FROM task_events e LEFT JOIN fault_writes w ON w.task_id = e.task_id AND w.seq = e.seq
 WHERE e.task_id = ANY(%s) ORDER BY e.task_id, e.seq
 """
@@ -269,6 +270,7 @@ def _judge_calls(
     }
     first_keys: dict[tuple[str, str], str] = {}
     seen: set[tuple[str, str]] = set()
+    sent: Counter[tuple[str, str]] = Counter()
 
     def arrived(call: _Call) -> None:
         if call.at <= recorded.get(call.step, call.at):
@@ -291,10 +293,25 @@ def _judge_calls(
         if first_keys.setdefault(call.step, effect.key) != effect.key:
             tally.other_key += 1
             tally.note(f"{call.step}: sent as {first_keys[call.step]} and as {effect.key}")
-        if call.step in seen and effect.tool != "retry":
+        sent[call.step] += 1
+        if sent[call.step] > 1 + _yeses(effect.tool, call, logs[call.ref]):
             tally.sent_twice += 1
-            tally.note(f"{call.step}: sent twice, and its tool says {effect.tool}")
+            tally.note(f"{call.step}: sent {sent[call.step]} times, and its tool says {effect.tool}")
         arrived(call)
+
+
+def _yeses(tool: str, call: _Call, log: Sequence[Mapping[str, Any]]) -> float:
+    """How often the call may have been repeated by the time it arrived."""
+    match tool:
+        case "retry":
+            return math.inf
+        case "ask":
+            # Each approval of a call whose outcome nobody knows is good for one more.
+            asked = f"{call.step_key}/outcome"
+            yeses = [event for event in log if event["phase"] == "result" and event["decision"] == "approve"]
+            return len([e for e in yeses if e["step_key"].startswith(asked) and e["at"].timestamp() <= call.at])
+        case _:
+            return 0
 
 
 class _Checks:

@@ -16,8 +16,14 @@ Each row is run a second time without the remedy that it is about: that run must
 
 `lost`: accepted and gone, or stuck. `twice`: completed twice, claimed by two at once, submitted twice. `again`: calls
 for a step whose result was in the journal. `stale`: writes of a run that had lost its task. `sent`: side effects that
-were repeated without a person's yes. `repeats` are allowed: calls that were under way when their process died.
+were repeated without a person's yes. `repeats` are allowed: calls that were under way when their process died, and
+those that a person has approved.
 
+"""
+_LATE = """(1) Calls that nobody can prevent. A process looks whether it still holds its task, and then sends the
+call. If the machine makes it stand still between the two for longer than its lease, another takes the task over and
+makes the same call, and the first one sends its own when it goes on. Whatever it tries to write after that is
+refused. Both calls carry the same idempotency key, so a receiver that knows such keys does the thing once.
 """
 
 
@@ -28,14 +34,16 @@ def write_page(results: Sequence[Mapping[str, Any]], page: Path = PAGE) -> None:
 def table(results: Sequence[Mapping[str, Any]]) -> str:
     """One line a row, in the order given."""
     lines = [
-        "| fault | remedy | tasks | faults | lost | twice | again | stale | sent | other | repeats | control found |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| fault | remedy | tasks | faults | lost | twice | again | stale | sent | other | repeats | late (1) "
+        "| control found |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|---|",
         *(_line(result) for result in results),
         "",
     ]
     told = sorted({f"commit `{r['commit']}`, seed {r['seed']}, {r['size']} size" for r in results})
     seconds = sum(r["seconds"] for r in results)
-    return "\n".join([*lines, f"Run on {'; '.join(told)}; {seconds / 60:.0f} minutes without the controls.", ""])
+    ran = f"Run on {'; '.join(told)}; {seconds / 60:.0f} minutes without the controls."
+    return "\n".join([*lines, ran, "", _LATE])
 
 
 def _line(result: Mapping[str, Any]) -> str:
@@ -52,6 +60,7 @@ def _line(result: Mapping[str, Any]) -> str:
         tally["sent_twice"] + tally["other_key"],
         tally["wrongly_ended"] + tally["gaps"] + sum(tally["own"].values()),
         tally["repeats"],
+        tally["late_calls"],
         _found(result["control"]["broken"]),
     ]
     return "| " + " | ".join(str(cell) for cell in cells) + " |"

@@ -15,6 +15,7 @@ from ops_core.tests.faults import (
     sqlite_claims,
     streams_cut,
     tickets_tripled,
+    votes_raced,
     worker_killed,
     worker_stopped,
 )
@@ -33,6 +34,7 @@ ALL: tuple[Row, ...] = (
     poison.ROW,
     rolling_restart.ROW,
     races.ROW,
+    votes_raced.ROW,
     streams_cut.ROW,
     sqlite_claims.ROW,
 )

@@ -96,8 +96,12 @@ def _result(lab: Lab, row: Row, asked: argparse.Namespace, commit: str) -> dict[
         _tell(row, "", tally, seconds)
     if not asked.no_control:
         tally, seconds = run_row(lab, row, size=asked.size, seed=asked.seed, control=True)
-        result["control"] = {"seconds": round(seconds, 1), "broken": tally.broken, "tally": dataclasses.asdict(tally)}
-        passed = passed and bool(tally.broken)
+        result["control"] = {
+            "seconds": round(seconds, 1),
+            "broken": tally.found_out,
+            "tally": dataclasses.asdict(tally),
+        }
+        passed = passed and bool(tally.found_out)
         _tell(row, " (control)", tally, seconds)
     return result | {"passed": passed}
 

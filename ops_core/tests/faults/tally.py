@@ -19,6 +19,9 @@ ZERO = (
     "gaps",
 )
 
+#: Counts of a row's own which say that the run was no proof.
+NOT_A_FINDING = frozenset({"not_struck", "not_asked"})
+
 
 @dataclass(kw_only=True)
 class Tally:
@@ -69,6 +72,11 @@ class Tally:
         """Every count that should be zero and is not."""
         found = {name: getattr(self, name) for name in ZERO} | self.own
         return {name: count for name, count in found.items() if count}
+
+    @property
+    def found_out(self) -> dict[str, int]:
+        """What a control has shown: that the fault did not strike, or asked nobody, shows nothing."""
+        return {name: count for name, count in self.broken.items() if name not in NOT_A_FINDING}
 
     def add(self, other: Tally) -> None:
         """Take the counts of another part of the same row in."""

@@ -43,7 +43,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice(lab: Lab, row: Row) -> None:
 
 @EACH_ROW
 def test_without_the_remedy_the_oracle_finds_something(lab: Lab, row: Row) -> None:
-    assert outcome(lab, row, control=True).broken != {}
+    assert outcome(lab, row, control=True).found_out != {}
 
 
 def outcome(lab: Lab, row: Row, *, control: bool) -> Tally:

@@ -128,6 +128,28 @@ def resumption() -> None:
     TaskService.watch = from_now_on  # type: ignore[method-assign]
 
 
+def vote_lock() -> None:
+    """A vote locks nothing, and takes its time between looking and writing."""
+    from sqlalchemy import select
+
+    from ops_core.storage import approvals
+    from ops_core.storage.approval_rows import approvals_from
+    from ops_core.storage.postgres import statements
+    from ops_core.storage.schema import approvals as table
+
+    locked, unlocked = "ORDER BY id FOR UPDATE)", "ORDER BY id)"
+    assert locked in statements._LOCK
+    statements._LOCK = statements._LOCK.replace(locked, unlocked)
+
+    async def current(settlement: Any, approval_id: Any) -> Any:
+        rows = await settlement.tx.run(select(table).where(table.c.id == approval_id))
+        [approval] = await approvals_from(rows, settlement.tx.run)
+        await asyncio.sleep(0.1)
+        return approval
+
+    approvals._current = current
+
+
 def isolation() -> None:
     """Who has crashed, however often, runs among the others."""
     from ops_core.worker.isolation import Isolation
@@ -156,5 +178,6 @@ REMEDIES: dict[str, Callable[[], None]] = {
         hand_over,
         resumption,
         isolation,
+        vote_lock,
     )
 }
