@@ -51,6 +51,11 @@ SELECT count(*) AS found FROM (
 ) counted
 """)  # noqa: S608  a condition of ours
 
+_PLACES_OF = text("""
+SELECT DISTINCT namespace, concurrency_key FROM tasks
+WHERE id IN :ids AND concurrency_key IS NOT NULL AND concurrency_limit IS NOT NULL
+""")
+
 _SET_HELD = text("UPDATE concurrency_keys SET held = :held WHERE namespace = :namespace AND concurrency_key = :key")
 _SET_RATE = text(
     "UPDATE rate_keys SET next_at = :next_at, release_at = :release_at WHERE namespace = :namespace AND rate_key = :key"
@@ -80,6 +85,14 @@ async def lock_places(tx: Transaction, names: Collection[Name], now: datetime) -
     statement = _upsert("concurrency_keys", "concurrency_key", "held", "0", names, now)
     rows = await tx.run(statement.columns())
     return {(row["namespace"], row["key"]): row["held"] for row in rows}
+
+
+async def places_of(tx: Transaction, ids: Collection[UUID]) -> set[Name]:
+    """The concurrency keys that these tasks want places of."""
+    if not ids:
+        return set()
+    rows = await tx.run(_PLACES_OF.bindparams(bindparam("ids", [*ids], type_=Uuid(), expanding=True)))
+    return {(row["namespace"], row["concurrency_key"]) for row in rows}
 
 
 async def write_places(tx: Transaction, held: Mapping[Name, int]) -> None:

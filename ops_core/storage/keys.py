@@ -33,19 +33,21 @@ async def settle(
     for change in settlement.changes:
         if _is_keyed(change.after):
             _held_or_blocked(settlement, change)
-    newcomers, line = [*arriving], [*due]
-    for change in settlement.changes:
-        if is_blocked(change.after):
-            (line if change.before.blocked else newcomers).append(change.after)
+    # One that stays blocked is not looked at: who frees a place while it is held here waits for it, and holds
+    # the key: to want that key now would be a circle.
+    newcomers = [*arriving, *(c.after for c in settlement.changes if is_blocked(c.after) and not is_blocked(c.before))]
     freed = _freed(settlement)
-    if newcomers or line or freed or rate is not None:
-        await _Gate(settlement, due=rate).open(newcomers, line, freed)
+    if newcomers or due or freed or rate is not None:
+        await _Gate(settlement, due=rate).open(newcomers, due, freed)
 
 
 async def let_in_due(tx: Transaction, name: Name) -> Sequence[Change]:
     """Let in the tasks of a rate that it allows by now."""
     now = await tx.now()
     ids = await _next_of_rate(tx, name, now)
+    # Here the keys come first, and no task is waited for: who frees a place waits for the tasks that are held here.
+    await key_rows.lock_places(tx, await key_rows.places_of(tx, ids), now)
+    await key_rows.lock_rates(tx, {name}, now)
     tasks = (await tx.lock_free(ids)).tasks if ids else []
     settlement = Settlement(tx, Held(tasks, now))
     await settle(settlement, due=[task for task in tasks if is_blocked(task)], rate=name)

@@ -8,7 +8,6 @@ import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -25,6 +24,8 @@ from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, u
 
 SEED = int(os.environ.get("OPS_CORE_TEST_SEED", "7"))
 LIMITS = {"a": 1, "b": 3}
+#: A rate is looked at again after at most a second.
+_NOTHING_ENDED_SECONDS = 30
 ERROR = TaskError("x", "y", retryable=True)
 
 _COUNTS = text("""
@@ -45,7 +46,12 @@ SELECT count(*) AS found FROM tasks t JOIN concurrency_keys c
 WHERE t.blocked AND c.held < t.concurrency_limit AND (t.rate_key IS NULL OR t.attempt > 0)
 """)
 _LEFT = text("""
-SELECT status, concurrency_key, rate_key, blocked FROM tasks WHERE status IN ('scheduled', 'queued', 'running')
+SELECT t.status, t.blocked, t.holds_key, t.attempt, t.concurrency_key, t.concurrency_limit, c.held, t.rate_key,
+    r.next_at, r.release_at
+FROM tasks t
+LEFT JOIN concurrency_keys c ON c.namespace = t.namespace AND c.concurrency_key = t.concurrency_key
+LEFT JOIN rate_keys r ON r.namespace = t.namespace AND r.rate_key = t.rate_key
+WHERE t.status IN ('scheduled', 'queued', 'running')
 """)
 _FORGOTTEN = text("""
 SELECT count(*) AS found FROM tasks t JOIN rate_keys r ON r.namespace = t.namespace AND r.rate_key = t.rate_key
@@ -160,9 +166,13 @@ class Storm:
                 self.worst.append(f"{row['found']} tasks are {name}")
 
     async def finish_all(self) -> None:
-        """Run everything to its end: nobody is left behind."""
-        give_up_at = asyncio.get_running_loop().time() + 60
-        while await self.left() and asyncio.get_running_loop().time() < give_up_at:
+        """Run everything to its end: nobody is left behind. Given up when nothing has ended for a while, however long
+        all of it takes."""
+        clock = asyncio.get_running_loop().time
+        left, give_up_at = len(self.tasks) + 1, clock() + _NOTHING_ENDED_SECONDS
+        while (now_left := len(await self.left())) and clock() < give_up_at:
+            if now_left < left:
+                left, give_up_at = now_left, clock() + _NOTHING_ENDED_SECONDS
             for task in [*self.running, *await claim(self.store, limit=50, lease_seconds=60)]:
                 try:
                     await self.store.finish(lease(task), Completed(result=1, usage=USAGE))
@@ -171,10 +181,10 @@ class Storm:
             self.running = []
             await self.keep_house()
 
-    async def left(self) -> list[tuple[Any, ...]]:
-        """What is not final; one that waits for a signal that nobody sends does as it is told."""
-        rows = await self.store._reader.rows(_LEFT)
-        return [(row["status"], row["concurrency_key"], row["rate_key"], row["blocked"]) for row in rows]
+    async def left(self) -> list[str]:
+        """What is not final, and what holds it back; one that waits for a signal that nobody sends does as it is
+        told."""
+        return [str(row) for row in await self.store._reader.rows(_LEFT)]
 
 
 @pytest.mark.timeout(300)
