@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -135,8 +136,12 @@ def _is_over(settlement: Settlement, approval: Approval) -> bool:
 
 def _says_again(approval: Approval, vote: NewVote) -> bool:
     last = next((one for one in reversed(approval.votes) if one.by == vote.by), None)
-    same = ("decision", "arguments", "response")
-    return last is not None and all(getattr(last, name) == getattr(vote, name) for name in same)
+    return last is not None and _said(last) == _said(vote)
+
+
+def _said(vote: NewVote) -> str:
+    """To be compared as JSON: Python takes true for 1."""
+    return json.dumps([vote.decision, vote.arguments, vote.response], sort_keys=True)
 
 
 def _check_open(settlement: Settlement, approval: Approval) -> None:

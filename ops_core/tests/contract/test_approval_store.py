@@ -141,6 +141,14 @@ async def test_who_has_approved_can_agree_to_an_edit_and_all_that_was_said_is_ke
     ]
 
 
+async def test_one_and_true_are_two_edits(store: Store) -> None:
+    one = await asked(store, required=2)
+    for value in (True, 1):
+        voted = await cast(store, one, "ada", "edit", arguments={**ARGUMENTS, "amount": value})
+        assert not voted.replayed
+    assert len((await again(store, one)).votes) == 2
+
+
 async def test_a_second_decision_is_told_who_was_first_with_what_and_when(store: Store) -> None:
     one = await asked(store)
     decided = (await cast(store, one)).approval
