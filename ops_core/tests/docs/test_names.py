@@ -83,9 +83,8 @@ def test_every_command_has_the_options_it_is_shown_with(block: Block) -> None:
 
 def test_every_event_is_described_with_its_payload() -> None:
     text = (SITE / "reference/events.md").read_text(encoding="utf-8")
-    unwritten = {EventType.task_rejected}
     payloads = text.partition("## Payloads")[2]
-    assert {kind for kind in EventType if f"| `{kind}` |" not in payloads} == unwritten
+    assert [kind for kind in EventType if f"| `{kind}` |" not in payloads] == []
 
 
 def test_every_field_of_an_agent_file_is_described() -> None:
