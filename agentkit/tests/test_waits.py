@@ -349,3 +349,18 @@ async def test_a_model_can_wait_with_the_builtin_tools(call: Any, answer: JsonOb
 def test_a_suspension_says_what_is_waited_for() -> None:
     waits = [Wait(key="1/tool/1/timer/1", kind=WaitKind.timer, request={"seconds": 1})]
     assert str(RunSuspended(waits)) == "the run waits for timer (1/tool/1/timer/1)"
+
+
+async def test_a_hundred_agents_that_one_call_asks_at_once_are_all_waited_for_and_each_has_its_own_answer() -> None:
+    async def fan_out(context: ToolContext) -> list[Any]:
+        work = [context.waits.call_agent("writer", {"goal": str(number)}) for number in range(100)]
+        return [answer["result"] for answer in await asyncio.gather(*work)]
+
+    bench = Bench(fan_out)
+    waits = await bench.waits()
+    assert [wait.request["input"] for wait in waits] == [{"goal": str(number)} for number in range(100)]
+    for number, wait in reversed(list(enumerate(waits))):
+        assert await bench.waits() == waits[: number + 1]
+        bench.journal.resolve(wait.key, {"task_id": "t", "status": "completed", "result": number, "error": None})
+    [result] = await bench.observed()
+    assert result.content == str(list(range(100))).replace(" ", "")
