@@ -51,9 +51,9 @@ ROW = Row(
     fault="tasks of 20 kinds kill, block or flood their process beside 50 that do nothing wrong",
     remedy="isolation: who has crashed twice runs alone, and only a crash there convicts",
     short={
-        "kinds": ("null_pointer", "exit_0", "system_exit"),
+        "kinds": ("null_pointer", "system_exit"),
         "each": 1,
-        "neighbours": 6,
+        "neighbours": 4,
         "workers": 2,
         "seconds": 180.0,
         "control_seconds": 20.0,
