@@ -18,6 +18,7 @@ from ops_core.storage.store import Store, open_store
 from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, step, worker
 
 PAST = 50_000
+LINE = 100_000
 _FILL = """
 WITH past AS (
     INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by,
@@ -28,6 +29,14 @@ WITH past AS (
 )
 INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
 SELECT id, 1, 1, 'task.submitted', 1, now(), '{}' FROM past
+"""
+_LINE = """
+INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by, status,
+    attempt, epoch, seq, rung_at, blocked, concurrency_key, concurrency_limit)
+SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'agent', 'assistant', '', 'default',
+    CASE WHEN n %% 2 = 0 THEN 9 ELSE 5 END, '{}', 3, now() - interval '1 day', 'me', 'queued', 0, 0, 1, now(), n %% 2 = 0,
+    'a', 1
+FROM generate_series(1, %s) n
 """
 _TOUCHED = """
 SELECT sum(seq_tup_read)::int AS scanned, sum(idx_tup_fetch)::int AS fetched FROM pg_stat_user_tables
@@ -91,6 +100,25 @@ async def test_no_operation_walks_the_past(postgres_url: str) -> None:
     # A single walk would touch all of the past.
     assert after["scanned"] - before["scanned"] < PAST / 10
     assert after["fetched"] - before["fetched"] < PAST / 10
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("indexed", [True, pytest.param(False, id="control: without the index")])
+async def test_a_claim_reads_what_it_takes_of_a_long_line(postgres_url: str, indexed: bool) -> None:
+    """Half of the line is blocked, and better than the rest: it is not even passed over."""
+    store = await open_store(postgres_url)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(_LINE, (LINE,))
+        if not indexed:
+            await connection.execute("DROP INDEX ix_tasks_claimable")
+    await asyncio.sleep(1.1)
+    before = await ask(postgres_url, _TOUCHED)
+    claimed = [task for _ in range(20) for task in await claim(store, limit=5)]
+    await store.aclose()
+    after = await ask(postgres_url, _TOUCHED)
+    assert len(claimed) == 100
+    touched = after["scanned"] - before["scanned"] + after["fetched"] - before["fetched"]
+    assert (touched < LINE / 100) == indexed
 
 
 @pytest.mark.services

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -157,7 +158,7 @@ async def test_plans_made_while_the_table_was_empty_do_not_scan_it_later(postgre
 @pytest.mark.services
 async def test_killed_connections_lose_and_double_nothing(postgres_url: str) -> None:
     """Backends are ended in the middle of it all; every write is there once, and its caller was told the truth."""
-    store = await open_store(postgres_url, give_up_seconds=10)
+    store = await open_store(postgres_url, give_up_seconds=30)
     killing = asyncio.create_task(kill_backends(postgres_url))
     ended: list[UUID] = []
 
@@ -181,13 +182,15 @@ async def test_killed_connections_lose_and_double_nothing(postgres_url: str) -> 
 
 
 async def kill_backends(url: str) -> None:
+    """At any moment, and now and then with a pause that is long enough on a busy machine too."""
+    pauses = random.Random(7)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         while True:
             await connection.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name = 'ops-core writer'"
             )
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(pauses.uniform(0.02, 1.0))
 
 
 _CLAIMER = """
