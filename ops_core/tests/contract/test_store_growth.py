@@ -34,8 +34,8 @@ _LINE = """
 INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by, status,
     attempt, epoch, seq, rung_at, blocked, concurrency_key, concurrency_limit)
 SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'agent', 'assistant', '', 'default',
-    CASE WHEN n %% 2 = 0 THEN 9 ELSE 5 END, '{}', 3, now() - interval '1 day', 'me', 'queued', 0, 0, 1, now(), n %% 2 = 0,
-    'a', 1
+    CASE WHEN n %% 2 = 0 THEN 9 ELSE 5 END, '{}', 3, now() - interval '1 day', 'me', 'queued', 0, 0, 1, now(),
+    n %% 2 = 0, 'a', 1
 FROM generate_series(1, %s) n
 """
 _TOUCHED = """
