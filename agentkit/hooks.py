@@ -26,6 +26,9 @@ class RunHooks(Protocol):
         """A piece of the text that the model is writing at this step. Never for a replayed step, and none of it is
         final until the step has finished: after an error the step begins anew."""
 
+    def text_ended(self, key: str) -> None:
+        """The model has said all of this step, which is not journaled yet: what is held back should be told now."""
+
 
 class NoHooks:
     """Nobody watches."""
@@ -41,4 +44,7 @@ class NoHooks:
         return
 
     def text_received(self, key: str, text: str) -> None:
+        return
+
+    def text_ended(self, key: str) -> None:
         return

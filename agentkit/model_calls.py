@@ -76,6 +76,8 @@ class ModelCaller:
         self._hooks.step_started(key, StepKind.llm, self._llm.model)
         started = time.monotonic()
         response = await self._complete(key, prompt)
+        if self._hooks.wants_text:
+            self._hooks.text_ended(key)
         return StepResult(
             key=key,
             kind=StepKind.llm,

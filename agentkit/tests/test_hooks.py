@@ -23,6 +23,9 @@ class Onlooker:
     def text_received(self, key: str, text: str) -> None:
         self.seen.append(("text", key, text))
 
+    def text_ended(self, key: str) -> None:
+        self.seen.append(("text ended", key))
+
 
 async def test_each_step_is_seen_to_start_and_finish_and_a_replayed_one_only_to_finish() -> None:
     journal, onlooker = MemoryJournal(), Onlooker()
@@ -50,7 +53,7 @@ async def test_who_wants_the_text_gets_it_while_the_step_runs_and_never_of_a_rep
     journal, onlooker = MemoryJournal(), Onlooker(wants_text=True)
     agent = Agent(planner=ReActPlanner(ScriptedLlm(["done"])), tools=ToolRegistry([]), journal=journal, hooks=onlooker)
     await agent.run("go")
-    assert [seen[0] for seen in onlooker.seen] == ["started", "text", "finished"]
+    assert [seen[0] for seen in onlooker.seen] == ["started", "text", "text ended", "finished"]
     assert onlooker.seen[1] == ("text", "1/llm", "done")
     onlooker.seen.clear()
     await agent.run("go")

@@ -59,11 +59,16 @@ class LiveTextHooks(NoHooks):
         self._send_soon()
         self._save_soon()
 
+    def text_ended(self, key: str) -> None:
+        # Before the step's event: who has that is told no more text of it.
+        if self._sending is not None:
+            self._sending.cancel()
+            self._send()
+
     def step_finished(
         self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
     ) -> None:
         if kind is StepKind.llm and not replayed:
-            # What was not sent yet is in the step's event, which is on its way.
             self._steps.pop(key, None)
             self._finished.append(key)
             if self._saved:

@@ -52,9 +52,12 @@ class TextWatch:
     async def _told(self) -> AsyncGenerator[TextDelta, None]:
         """What the bell tells; ends when it rings for something else, when something is missing, or at silence."""
         gap_since: float | None = None
-        while not self._bell.take_news():
+        while True:
+            # The text first: what came with the news belongs to a step that the news may end.
             for delta in self._live.add(self._bell.take_texts()):
                 yield delta
+            if self._bell.take_news():
+                return
             seconds = FALLBACK_SECONDS
             if not self._live.has_gap:
                 gap_since, self._pause_seconds = None, _FIRST_PAUSE_SECONDS

@@ -90,6 +90,19 @@ async def test_the_first_piece_is_sent_at_once_and_those_close_behind_it_as_one(
     await hooks.aclose()
 
 
+async def test_the_last_of_a_text_is_sent_before_its_step_is_recorded(hooks: LiveTextHooks, nudges: FakeNudges) -> None:
+    hooks.text_received("1/llm", "a")
+    await until(lambda: sent(nudges))
+    hooks.text_received("1/llm", "b")
+    hooks.text_ended("1/llm")
+    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 1, "b")]
+
+    hooks.text_ended("1/llm")
+    finish(hooks, "1/llm")
+    await hooks.aclose()
+    assert len(sent(nudges)) == 2
+
+
 async def test_steps_that_write_at_once_are_told_apart(hooks: LiveTextHooks, nudges: FakeNudges) -> None:
     hooks.text_received("1/llm", "a")
     hooks.text_received("2/llm", "b")

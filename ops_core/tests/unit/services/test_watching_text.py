@@ -104,6 +104,17 @@ async def test_text_is_given_as_it_is_told_and_the_step_as_one_event(
     assert reader.text == WHOLE
 
 
+async def test_text_that_comes_along_with_the_news_of_its_end_is_given_before_the_event(
+    service: TaskService, caller: Caller, task: Task, store: FakeStore, nudges: FakeNudges
+) -> None:
+    reader = await begun(service, caller, task, store)
+    nudges.send([Nudge(NudgeKind.event, task.id), *(nudge(task, piece) for piece in pieces_of(WHOLE))])
+    await finish(store, task)
+    await reader.end()
+
+    assert reader.text == WHOLE
+
+
 async def test_text_costs_no_read_of_the_database(
     service: TaskService, caller: Caller, task: Task, store: FakeStore, nudges: FakeNudges
 ) -> None:
