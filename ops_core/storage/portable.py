@@ -7,20 +7,28 @@ from typing import Any
 
 from sqlalchemy import Dialect, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.util import LRUCache
+
+#: To compile takes longer than to ask; statements of one shape differ in their values only, and there are few shapes.
+_SHAPES: LRUCache[Any, Any] = LRUCache(500)
 
 
 def compiled(
     statement: Executable, dialect: Dialect
 ) -> tuple[str, Mapping[str, Any], Callable[[Mapping[str, Any]], dict[str, Any]]]:
     """The text, the values, and what makes Python values of a row that comes back."""
-    made: Any = statement.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})  # type: ignore[attr-defined]  # every statement of Core has it
+    # As `Connection.execute` does it, whose cache is bound to its engine.
+    made, own, collected, _ = statement._compile_w_cache(dialect, compiled_cache=_SHAPES, column_keys=[])
     assert isinstance(made, SQLCompiler)
-    expanded = made._post_compile_expanded_state
-    # Of each value of an IN apart: they have names of their own.
-    processors: Any = {**made._bind_processors, **(expanded.processors if expanded is not None else {})}
-    values = {
-        name: processors[name](value) if name in processors else value for name, value in (made.params or {}).items()
-    }
+    given = made.construct_params(extracted_parameters=own, escape_names=False, _collected_params=collected)
+    text = made.string
+    processors: dict[str, Any] = dict(made._bind_processors)
+    if made.literal_execute_params or made.post_compile_params:
+        # Of each value of an IN apart: they have names of their own.
+        expanded = made._process_parameters_for_postcompile(given)
+        text = expanded.statement
+        processors.update(expanded.processors)
+    values = {name: _processed(processors.get(name), value) for name, value in given.items()}
     readers = {
         entry.keyname: reader
         for entry in made._result_columns
@@ -30,4 +38,8 @@ def compiled(
     def read(row: Mapping[str, Any]) -> dict[str, Any]:
         return {name: readers[name](value) if name in readers else value for name, value in row.items()}
 
-    return str(made), values, read
+    return text, values, read
+
+
+def _processed(processor: Callable[[Any], Any] | None, value: Any) -> Any:
+    return value if processor is None else processor(value)

@@ -79,3 +79,25 @@ async def test_any_json_value_comes_back_as_it_went_in(backend: Backend, payload
         assert await tx.run(select(signals.c.payload).where(signals.c.id == id)) == [{"payload": payload}]
 
     await backend.transact(work)
+
+
+async def test_a_statement_of_the_same_shape_has_its_own_values(backend: Backend) -> None:
+    """Its text is compiled once: of the first one nothing may stay but the shape, however many values are in it."""
+    task, now = uuid4(), datetime.now(UTC)
+    ids = [uuid4() for _ in range(5)]
+
+    async def work(tx: Transaction) -> None:
+        for id, name in zip(ids, "abcde", strict=True):
+            values = {"id": id, "namespace": "default", "task_id": task, "name": name, "sent_by": "", "sent_at": now}
+            await tx.run(insert(signals).values(**values, payload={"of": name}))
+        for names in (["a"], ["b", "c"], [], ["e", "d", "a"]):
+            named = select(signals.c.name, signals.c.payload).where(signals.c.name.in_(names))
+            rows = await tx.run(named.where(signals.c.task_id == task).order_by(signals.c.name))
+            assert rows == [{"name": name, "payload": {"of": name}} for name in sorted(names)]
+        for count in (1, 3, 2):
+            assert len(await tx.run(select(signals.c.id).where(signals.c.task_id == task).limit(count))) == count
+        for id, taken in ((ids[0], "1/tool/1"), (ids[1], None), (ids[2], "3/tool/1")):
+            await tx.run(update(signals).where(signals.c.id == id).values(taken_by=taken))
+            assert await tx.run(select(signals.c.taken_by).where(signals.c.id == id)) == [{"taken_by": taken}]
+
+    await backend.transact(work)
