@@ -16,7 +16,7 @@ from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Out
 from ops_core.domain.signal import NewSignal
 from ops_core.domain.task import RateLimit, RetryFrom, Task, TaskError
 from ops_core.domain.wait import SignalWait, TimerWait
-from ops_core.errors import Conflict, RunLost
+from ops_core.errors import Conflict, RunLost, TaskNotFound
 from ops_core.storage import key_rows, keys
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.store import Store, open_store
@@ -88,7 +88,7 @@ class Storm:
             (act,) = self.rng.choices([*self._acts], weights=[*self._acts.values()])
             try:
                 await act()
-            except (Conflict, RunLost):
+            except (Conflict, RunLost, TaskNotFound):
                 # Somebody else was first.
                 continue
 
