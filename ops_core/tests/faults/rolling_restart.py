@@ -27,7 +27,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
         all_listen([url])
         ended = threading.Event()
         with Submitter(url, ledger, queue=queue) as client:
-            submitting = threading.Thread(target=submit_until, args=(client, ended, rng, size["tasks_a_second"]))
+            submitting = threading.Thread(target=submit_until, args=(client, ended, rng, size))
             submitting.start()
             for restart in range(size["restarts"]):
                 time.sleep(size["every_seconds"])
@@ -48,9 +48,9 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
         return tally
 
 
-def submit_until(client: Submitter, ended: threading.Event, rng: random.Random, tasks_a_second: float) -> None:
-    while not ended.wait(1 / tasks_a_second):
-        client.submit(rng.choice(AGENTS))
+def submit_until(client: Submitter, ended: threading.Event, rng: random.Random, size: Size) -> None:
+    while not ended.wait(1 / size["tasks_a_second"]):
+        client.submit(rng.choice(size.get("agents", AGENTS)))
 
 
 ROW = Row(
@@ -60,6 +60,13 @@ ROW = Row(
     # No lease must be lost here, also on a machine that is busy with other things; those that the control abandons are.
     short={"restarts": 3, "every_seconds": 1.0, "tasks_a_second": 8, "lease_seconds": 30.0},
     full={"restarts": 45, "every_seconds": 20.0, "tasks_a_second": 8, "lease_seconds": 30.0},
-    control={"restarts": 1, "every_seconds": 1.0, "tasks_a_second": 8, "lease_seconds": 3.0},
+    # All of them run for seconds, so that there is something to abandon.
+    control={
+        "restarts": 1,
+        "every_seconds": 1.0,
+        "tasks_a_second": 8,
+        "lease_seconds": 3.0,
+        "agents": ("retry-10-200",),
+    },
     run=run,
 )
