@@ -6,12 +6,13 @@ import glob
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from uuid import uuid4
+
+from ops_core.tests.free_port import free_port
 
 
 class RabbitmqMissing(Exception):
@@ -28,7 +29,7 @@ class RabbitmqNode:
         self._server = _find("rabbitmq-server")
         self._ctl = _find("rabbitmqctl")
         self._home = Path(tempfile.mkdtemp(prefix="ops-core-rabbit-"))
-        self.port, dist, self._epmd_port = _free_port(), _free_port(), _free_port()
+        self.port, dist, self._epmd_port = free_port(), free_port(), free_port()
         self.name = f"t{self.port}@localhost"
         self._process: subprocess.Popen[bytes] | None = None
         (self._home / "enabled_plugins").write_text("[].\n")
@@ -139,10 +140,3 @@ def _find(program: str) -> str:
     if found is None:
         raise RabbitmqMissing(f"no {program} on this machine (Debian: apt-get install rabbitmq-server)")
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -13,7 +13,8 @@ from ops_core.broker.by_url import make_broker, make_doorbell
 from ops_core.broker.publisher import RabbitmqDoorbell
 from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
 from ops_core.ports import Ring
-from ops_core.tests.rabbitmq_node import RabbitmqNode, _free_port
+from ops_core.tests.free_port import free_port
+from ops_core.tests.rabbitmq_node import RabbitmqNode
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ async def test_a_wrong_password_is_told_without_telling_it(rabbitmq_url: str) ->
 
 
 async def test_nobody_there_is_told_at_once() -> None:
-    doorbell = RabbitmqDoorbell(f"amqp://guest:guest@127.0.0.1:{_free_port()}/%2F")
+    doorbell = RabbitmqDoorbell(f"amqp://guest:guest@127.0.0.1:{free_port()}/%2F")
     for ask in (doorbell.ping(), doorbell.ring([Ring("q")]), doorbell.ready("q")):
         with pytest.raises(BrokerUnavailable):
             await ask

@@ -20,7 +20,8 @@ import pytest
 
 from ops_core.tests.docs.conftest import documented_environment
 from ops_core.tests.docs.pages import Block, blocks, command_lines
-from ops_core.tests.journeys.system import System, free_port, until
+from ops_core.tests.free_port import free_port
+from ops_core.tests.journeys.system import System, until
 from ops_core.tests.rabbitmq_node import RabbitmqNode
 
 PROGRAMS = [block for block in blocks() if block.language in {"python", "bash", "sh"}]

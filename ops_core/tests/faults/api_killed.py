@@ -10,7 +10,8 @@ from ops_core.tests.faults.lab import Lab, all_listen, quiet_seconds
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
-from ops_core.tests.journeys.system import Process, free_port
+from ops_core.tests.free_port import free_port
+from ops_core.tests.journeys.system import Process
 
 AGENT = "retry-1-1"
 POINTS = ("before_anything", "before_commit", "after_commit", "after_ring")

@@ -26,7 +26,8 @@ from ops_core.tests.faults.nursery import Forked, Nursery
 from ops_core.tests.faults.oracle import WATCH_WRITERS
 from ops_core.tests.faults.outside import Outside
 from ops_core.tests.faults.tools import PROCESS_NAME, SINK_URL, install
-from ops_core.tests.journeys.system import Process, System, free_port, is_listening, until
+from ops_core.tests.free_port import free_port
+from ops_core.tests.journeys.system import Process, System, is_listening, until
 from ops_core.tests.postgres_cluster import PostgresCluster
 from ops_core.tests.rabbitmq_node import RabbitmqNode
 

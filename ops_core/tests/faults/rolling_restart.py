@@ -11,7 +11,7 @@ from ops_core.tests.faults.lab import Lab, all_listen, quiet_seconds, takes_tick
 from ops_core.tests.faults.ledger import Submitter
 from ops_core.tests.faults.row import Row, Size
 from ops_core.tests.faults.tally import Tally
-from ops_core.tests.journeys.system import free_port
+from ops_core.tests.free_port import free_port
 
 AGENTS = ("retry-10-200", "retry-3-10", "ask-3-10", "fail-3-10")
 

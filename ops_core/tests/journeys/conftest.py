@@ -16,8 +16,9 @@ import pytest
 
 from agentkit.tests.llm.vendor_server import VendorServer
 from ops_core.tests.conftest import new_database
+from ops_core.tests.free_port import free_port
 from ops_core.tests.journeys.effect_server import effects_in
-from ops_core.tests.journeys.system import Process, System, free_port, is_listening, until
+from ops_core.tests.journeys.system import Process, System, is_listening, until
 from ops_core.tests.rabbitmq_node import RabbitmqNode
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from ops_core.tests.journeys.system import free_port
+from ops_core.tests.free_port import free_port
 
 
 class Gate:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -18,23 +17,13 @@ from typing import Any, TypeVar
 import httpx2
 
 from ops_core.client import Client
+from ops_core.tests.free_port import free_port
 
 T = TypeVar("T")
 
 CONSOLE = [sys.executable, "-m", "ops_core.entrypoints.main"]
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
-
-
-def free_port() -> int:
-    """A port nobody listens on now. Below the range that the system gives to outgoing connections, so that none of
-    those takes it before the process that it is meant for."""
-    for _ in range(100):
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port between 20000 and 30000")
 
 
 def until(condition: Callable[[], T], *, seconds: float = 30.0, what: str) -> T:

@@ -13,7 +13,8 @@ from ops_core.client.answers import Event, TextDelta
 from ops_core.client.sse import ServerSentEvent, parse_events
 from ops_core.domain.text import LiveText
 from ops_core.domain.text import TextDelta as Piece
-from ops_core.tests.journeys.system import System, descendants, free_port, until
+from ops_core.tests.free_port import free_port
+from ops_core.tests.journeys.system import System, descendants, until
 from ops_core.wire.pb.v1 import tasks_pb2, tasks_pb2_grpc
 
 WHOLE = "Done after 0 steps" + "".join(f" w{number}" for number in range(150))

@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from ops_core.client.sse import ServerSentEvent, parse_events
-from ops_core.tests.journeys.system import System, free_port, until
+from ops_core.tests.free_port import free_port
+from ops_core.tests.journeys.system import System, until
 from ops_core.wire.pb.v1 import tasks_pb2, tasks_pb2_grpc
 
 pytestmark = pytest.mark.services
