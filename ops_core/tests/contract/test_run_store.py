@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -207,10 +208,13 @@ async def test_a_suspended_task_wakes_when_its_time_comes(store: Store) -> None:
     task = await submit_and_claim(store)
     wait = TimerWait(key="1/tool/1/timer/1", seconds=0.05)
     await store.finish(lease(task), Suspended(waits=(wait,), usage=USAGE))
-    assert await store.release_due(limit=10) == []
-    await asyncio.sleep(0.1)
-    (ring,) = await store.release_due(limit=10)
+    async with asyncio.timeout(30):
+        while not (rings := await store.release_due(limit=10)):
+            await asyncio.sleep(0.01)
+    (ring,) = rings
     assert (ring.queue, ring.count) == ("default", 1)
+    at = {event.type: event.at for event in await store.list_events(task.id, after_seq=0, limit=10)}
+    assert at[EventType.timer_fired] - at[EventType.timer_started] >= timedelta(seconds=wait.seconds)
     (again,) = await claim(store)
     assert (again.attempt, again.waiting_for) == (1, None)
     assert (await event_types(store, task.id))[2:] == [
