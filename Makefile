@@ -15,7 +15,7 @@ run: $(VENV)/.run ## start everything in one process and run one agent task
 test: $(VENV)/.test ## everything the tests need, then all of them
 	@scripts/ensure-rabbitmq
 	@scripts/ensure-libfaketime
-	@$(BIN)/tox run-parallel --parallel 2 --parallel-no-spinner
+	@$(BIN)/tox run
 
 lint types unit services docs: $(VENV)/.test ## one part of the tests
 	@$(BIN)/tox run -e $@
