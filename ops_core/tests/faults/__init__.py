@@ -14,7 +14,7 @@ What there is
 Each row is run twice, with the same seed: as the product is, when the oracle must find nothing; and without the remedy,
 when it must find something. A row whose control passes proves nothing and counts as failed.
 
-    pytest -m services ops_core/tests/faults     the short sizes, with every control (part of `make test`);
+    pytest -m services ops_core/tests/faults     the short sizes, with the quick controls (part of `make test`);
                                                  OPS_CORE_TEST_SEED=7 strikes at other moments
     make faults                                  the full sizes: row by row, each result saved as it ends, resumable
     python -m ops_core.tests.faults.run --only worker_killed --seed 7 --size short
