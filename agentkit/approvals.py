@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from dataclasses import dataclass, field, replace
 
 from agentkit.errors import BadToolArguments, ToolError, WaitAnswerInvalid
@@ -50,25 +51,32 @@ class Approvals:
         """Leave to make the call, or what the model is told in place of its result.
 
         A denial is final. Else a decision that exists is honoured, also when the policy would not ask for it any more.
-        Nobody is asked about arguments that break the tool's schema: the model is told what is wrong with them.
+        It says nothing of arguments that a person has changed when the policy sets other terms for those: then whoever
+        these name is asked next. Nobody is asked about arguments of the model that break the tool's schema: it is told.
 
         Raises:
             RunSuspended: a person must decide first.
             StepMismatch, WaitAnswerInvalid: the decision is none on this call.
         """
-        verdict = await self._verdict(step.call, spec, context)
-        if isinstance(verdict, Denied):
-            return _denied(step, verdict)
-        wait = _approval(step, verdict)
-        answer = self._journal.answer(wait.key)
-        if answer is not None:
-            return await self._decided(step, spec, context, wait, answer)
-        if not isinstance(verdict, NeedsApproval):
-            return Permitted(step.call)
-        if (wrong := misfit(spec, step.call.arguments)) is not None:
-            told = wrong + earlier_try(step.intent is not None)
-            return Observation(told, is_error=True, error=BadToolArguments.code)
-        raise RunSuspended([wait])
+        asked, verdict = step, await self._verdict(step.call, spec, context)
+        for number in itertools.count(1):
+            if isinstance(verdict, Denied):
+                return _denied(step, verdict)
+            wait, terms = _approval(asked, verdict, number), _terms(verdict)
+            answer = self._journal.answer(wait.key)
+            if answer is None:
+                return _undecided(step, asked, spec, wait if isinstance(verdict, NeedsApproval) else None)
+            match ruling_in(wait, answer):
+                case Edited(arguments):
+                    asked = replace(asked, call=replace(asked.call, arguments=arguments))
+                    verdict = await self._verdict(asked.call, spec, context)
+                    if isinstance(verdict, Allowed) or (
+                        isinstance(verdict, NeedsApproval) and _terms(verdict) == terms
+                    ):
+                        return _permitted(step, asked, terms)
+                case ruling:
+                    return _ruled(step, asked, terms, ruling)
+        raise AssertionError("unreachable: the count never ends")
 
     async def _verdict(self, call: ToolCall, spec: ToolSpec, context: ToolContext) -> Verdict:
         """Whatever else comes of asking the policy, it has not said yes."""
@@ -86,25 +94,48 @@ class Approvals:
             return Denied(f"the policy answered with {type(verdict).__name__}, which is no verdict")
         return verdict
 
-    async def _decided(
-        self, step: ToolStep, spec: ToolSpec, context: ToolContext, wait: Wait, answer: JsonObject
-    ) -> Permitted | Observation:
-        terms = {name: value for name, value in wait.request.items() if name not in _OURS}
-        match ruling_in(wait, answer):
-            case Approved():
-                return Permitted(step.call, terms=terms)
-            case Edited(arguments):
-                _require_not_begun_otherwise(step, arguments)
-                edited = replace(step.call, arguments=arguments)
-                verdict = await self._verdict(edited, spec, context)
-                return _denied(step, verdict) if isinstance(verdict, Denied) else Permitted(edited, True, terms)
-            case Rejected(reason):
-                why = f"was rejected by a person: {reason or 'no reason was given'}"
-            case Expired():
-                why = "was not made, because nobody approved it in time"
-            case Responded(response):
-                return Observation(as_text(response))
-        return Observation(rejected(spec.name, why, begun=step.intent is not None), is_error=True, error=_REJECTED)
+
+def _undecided(step: ToolStep, asked: ToolStep, spec: ToolSpec, wait: Wait | None) -> Permitted | Observation:
+    """What becomes of a call that nobody has decided on; `wait` is for who has to, None when nobody has.
+
+    Raises:
+        RunSuspended: somebody has.
+        WaitAnswerInvalid: as `_permitted`.
+    """
+    permitted = _permitted(step, asked, {})
+    if wait is None:
+        return permitted
+    wrong = None if permitted.edited else misfit(spec, step.call.arguments)
+    if wrong is None:
+        raise RunSuspended([wait])
+    return Observation(wrong + earlier_try(step.intent is not None), is_error=True, error=BadToolArguments.code)
+
+
+def _permitted(step: ToolStep, asked: ToolStep, terms: JsonObject) -> Permitted:
+    """Raises:
+    WaitAnswerInvalid: the call was begun before, with other arguments than people have chosen now.
+    """
+    if asked is step:
+        return Permitted(step.call, terms=terms)
+    arguments = asked.call.arguments
+    if step.intent is not None and step.intent.payload["arguments"] != arguments:
+        raise WaitAnswerInvalid(f"the call of {step.key} was begun with other arguments than those of the decision")
+    return Permitted(asked.call, True, terms)
+
+
+def _ruled(
+    step: ToolStep, asked: ToolStep, terms: JsonObject, ruling: Approved | Rejected | Expired | Responded
+) -> Permitted | Observation:
+    match ruling:
+        case Approved():
+            return _permitted(step, asked, terms)
+        case Rejected(reason):
+            why = f"was rejected by a person: {reason or 'no reason was given'}"
+        case Expired():
+            why = "was not made, because nobody approved it in time"
+        case Responded(response):
+            return Observation(as_text(response))
+    return Observation(rejected(step.call.name, why, begun=step.intent is not None), is_error=True, error=_REJECTED)
 
 
 def approval_request(
@@ -119,29 +150,30 @@ def approval_request(
         "arguments_schema": step.spec.parameters if step.spec is not None else {"type": "object"},
         "message": message,
         "allowed": list(allowed),
-        # The call as the model made it: an answer to another call is refused.
+        # The call as it is asked about: an answer to another call is refused.
         "fingerprint": step.fingerprint,
     }
 
 
-def _approval(step: ToolStep, verdict: Verdict) -> Wait:
-    message, terms = (verdict.message, verdict.terms) if isinstance(verdict, NeedsApproval) else ("", {})
+def _approval(step: ToolStep, verdict: Verdict, number: int) -> Wait:
+    offered = verdict.terms.get("allowed", _ALLOWED) if isinstance(verdict, NeedsApproval) else _ALLOWED
     # The idempotency key of a call that was begun belongs to the arguments it was begun with.
     barred = "edit" if step.intent is not None else ""
     request = approval_request(
         step,
         reason="tool_call",
         arguments=step.call.arguments,
-        message=message,
-        allowed=tuple(one for one in terms.get("allowed", _ALLOWED) if one != barred),
-        terms=terms,
+        message=verdict.message if isinstance(verdict, NeedsApproval) else "",
+        allowed=tuple(one for one in offered if one != barred),
+        terms=_terms(verdict),
     )
-    return Wait(key=f"{step.key}/{WaitKind.approval}", kind=WaitKind.approval, request=request)
+    key = f"{step.key}/{WaitKind.approval}" + (f"/{number}" if number > 1 else "")
+    return Wait(key=key, kind=WaitKind.approval, request=request)
 
 
-def _require_not_begun_otherwise(step: ToolStep, arguments: JsonObject) -> None:
-    if step.intent is not None and step.intent.payload["arguments"] != arguments:
-        raise WaitAnswerInvalid(f"the call of {step.key} was begun with other arguments than those of the decision")
+def _terms(verdict: Verdict) -> JsonObject:
+    terms = verdict.terms if isinstance(verdict, NeedsApproval) else {}
+    return {name: value for name, value in terms.items() if name not in _OURS}
 
 
 def _denied(step: ToolStep, verdict: Denied) -> Observation:

@@ -15,6 +15,7 @@ from agentkit.journal import Journal, StepKind, StepResult, fingerprint
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.payload import response_from_json, response_to_json
 from agentkit.planners.base import Prompt
+from agentkit.recording import record_even_if_cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ class ModelCaller:
         if isinstance(known, StepResult):
             return self._answered(known, replayed=True)
         result = await self._execute(key, await make_prompt())
-        await self._journal.record(result)
+        await record_even_if_cancelled(self._journal, result)
         return self._answered(result, replayed=False)
 
     def _answered(self, done: StepResult, *, replayed: bool) -> Answered:

@@ -23,6 +23,7 @@ from agentkit.hooks import RunHooks
 from agentkit.journal import Journal, StepIntent, StepKind, StepResult
 from agentkit.limits import Limits
 from agentkit.observations import Observation, cut_to_bytes, doubt, earlier_try, no_such_tool, of_edited_call, said_by
+from agentkit.recording import record_even_if_cancelled
 from agentkit.security.base import BaseSecurityManager
 from agentkit.tool_steps import ToolStep
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
@@ -33,8 +34,6 @@ from agentkit.waits import RunSuspended, Wait
 
 #: What the model can do better when it asks again.
 _MISASKED = frozenset({UnknownTool.code, BadToolArguments.code})
-#: How long a cancelled run may take to record an effect that has happened.
-_RECORD_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,21 +118,8 @@ class ToolCaller:
             result = await self._execute(step, settled)
         except RunSuspended as suspended:
             return suspended
-        if step.spec is not None and step.spec.side_effect:
-            await self._record_even_if_cancelled(result)
-        else:
-            await self._journal.record(result)
+        await record_even_if_cancelled(self._journal, result)
         return self._seen(step, result, replayed=False)
-
-    async def _record_even_if_cancelled(self, result: StepResult) -> None:
-        """The effect has happened: a cancellation that comes now waits until that is written, or cannot be."""
-        writing = asyncio.ensure_future(self._journal.record(result))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await asyncio.wait([writing], timeout=_RECORD_SECONDS)
-            writing.cancel()
-            raise
 
     def _seen(self, step: ToolStep, done: StepResult, *, replayed: bool) -> Observed:
         is_error = bool(done.payload["is_error"])
@@ -182,10 +168,12 @@ class ToolCaller:
         return await self._approvals.permit(step, step.spec, self._context(step))
 
     def _context(self, step: ToolStep) -> ToolContext:
+        # A call that was begun stays the same call to the outside, whichever run goes on with it.
+        own = f"{self._run_id}:{step.key}"
         return ToolContext(
             run_id=self._run_id,
             step_key=step.key,
-            idempotency_key=f"{self._run_id}:{step.key}",
+            idempotency_key=own if step.intent is None else step.intent.payload["idempotency_key"],
             timeout_seconds=self._limits.tool_seconds,
         )
 

@@ -1,6 +1,7 @@
 """Measures how much later than the model says it a reader of a task's event stream has a piece of text.
 
-    python load_tests/stream_latency.py                       # starts a system of its own: `ops-core up`
+    python load_tests/stream_latency.py                       # embedded: starts a system of its own
+    python load_tests/stream_latency.py --database-url postgresql://… --broker-url amqp://…
     python load_tests/stream_latency.py --url http://…:8000   # a running one, which has the agent that this prints
 
 The script is the model: it says numbered words at a steady pace and notes when. First it reads its own stream, then
@@ -15,19 +16,14 @@ import contextlib
 import json
 import os
 import re
-import socket
-import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import httpx2
+from harness import parsed, parser, system
 
 AGENT = "stream-latency"
 KEY = os.environ.get("LOAD_API_KEY") or os.environ.get("OPS_CORE_API_KEY")
 _WORD = re.compile(r"w(\d+) ")
-_READY_SECONDS = 120.0
 
 
 class Model:
@@ -95,54 +91,8 @@ async def read_through(http: httpx2.AsyncClient, url: str, stream: str) -> list[
     return [came[number] for number in sorted(came)]
 
 
-@contextlib.asynccontextmanager
-async def own_system(model_url: str) -> AsyncIterator[str]:
-    """`ops-core up` in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_agent(Path(folder), model_url)
-        port, grpc_port = free_port(), free_port()
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("OPS_CORE_", "AGENTKIT_"))}
-        environment |= {"OPS_CORE_DATABASE_URL": f"sqlite:///{folder}/ops.db", "OPS_CORE_LOG_LEVEL": "warning"}
-        command = ("up", "--port", str(port), "--grpc-port", str(grpc_port))
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "ops_core.entrypoints.main", *command),
-            cwd=folder,
-            env=environment,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            await until_ready(f"http://127.0.0.1:{port}")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            await process.wait()
-
-
-def write_agent(folder: Path, model_url: str) -> None:
-    agents = folder / "agents"
-    agents.mkdir()
-    (agents / f"{AGENT}.yaml").write_text(agent_file(model_url))
-
-
 def agent_file(model_url: str) -> str:
     return f"model: {{provider: openai-compatible, name: m, base_url: '{model_url}'}}\nplanner: one_call\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-async def until_ready(url: str) -> None:
-    async with asyncio.timeout(_READY_SECONDS), httpx2.AsyncClient() as http:
-        while True:
-            with contextlib.suppress(httpx2.TransportError):
-                if (await http.get(f"{url}/readyz")).status_code == 200:
-                    return
-            await asyncio.sleep(0.2)
 
 
 def delays_ms(model: Model, came: dict[str, list[float]]) -> list[float]:
@@ -171,7 +121,11 @@ async def measure(options: argparse.Namespace) -> None:
     async with contextlib.AsyncExitStack() as stack:
         http = await stack.enter_async_context(httpx2.AsyncClient(timeout=120, limits=limits, headers=headers))
         if options.url is None:
-            url = await stack.enter_async_context(own_system(model_url))
+            under_test = stack.enter_context(system(options))
+            under_test.add_agent(AGENT, agent_file(model_url))
+            await asyncio.to_thread(under_test.start_all_but_workers)
+            under_test.start_worker(concurrency=2 * options.tasks)
+            url = under_test.url
         else:
             url = options.url.rstrip("/")
             print(f"the system must have the agent {AGENT}:\n{agent_file(model_url)}")
@@ -179,7 +133,7 @@ async def measure(options: argparse.Namespace) -> None:
         await asyncio.gather(*(read_through(http, url, name) for name in names))
         results = {}
         for way, read, base in (("directly", read_directly, model_url), ("through", read_through, url)):
-            names = [f"{way} {number}" for number in range(options.streams)]
+            names = [f"{way} {number}" for number in range(options.tasks)]
             times = await asyncio.gather(*(read(http, base, name) for name in names))
             results[way] = delays_ms(model, dict(zip(names, times, strict=True)))
     server.close()
@@ -187,7 +141,7 @@ async def measure(options: argparse.Namespace) -> None:
 
 
 def report(options: argparse.Namespace, direct: list[float], through: list[float]) -> None:
-    print(f"{options.streams} streams of {options.pieces} words, one every {options.interval_ms:g} ms")
+    print(f"{options.tasks} streams of {options.pieces} words, one every {options.interval_ms:g} ms")
     print(f"{'':24}{'p50':>10}{'p99':>10}")
     for name, delays in (("from the model, ms", direct), ("through the system, ms", through)):
         print(f"{name:24}{at(delays, 0.5):10.1f}{at(delays, 0.99):10.1f}")
@@ -197,11 +151,14 @@ def report(options: argparse.Namespace, direct: list[float], through: list[float
     print(f"{'ratio':24}{ratio[0]:10.1f}{ratio[1]:10.1f}")
 
 
+def main() -> None:
+    made = parser(__doc__, tasks=5)
+    made.add_argument("--url", help="a running system; left out: one is started")
+    made.add_argument("--pieces", type=int, default=150, help="words of each (default: %(default)s)")
+    made.add_argument("--interval-ms", type=float, default=25.0, help="between two words (default: %(default)s)")
+    made.add_argument("--model-port", type=int, default=0, help="where this serves the model; 0: any")
+    asyncio.run(measure(parsed(made)))
+
+
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--url", help="a running system; left out: one is started")
-    parser.add_argument("--streams", type=int, default=5, help="tasks at once")
-    parser.add_argument("--pieces", type=int, default=150, help="words of each")
-    parser.add_argument("--interval-ms", type=float, default=25.0, help="from one word to the next")
-    parser.add_argument("--model-port", type=int, default=0, help="where this serves the model; 0: any")
-    asyncio.run(measure(parser.parse_args()))
+    main()

@@ -163,13 +163,11 @@ class Settings(_Layered):
         default=20,
         gt=0,
         description="Lost leases after which a task fails: the last resort. A crash convicts nobody, since a worker "
-        "takes all of its tasks with it; after two, a task runs alone in a child process.",
+        "takes all of its tasks with it; after two in a row, a task runs alone in a child process.",
     )
-    isolated_runs: int = Field(
-        default=2, gt=0, le=100, description="Tasks that have crashed twice and run alone, at once in each worker."
-    )
+    isolated_runs: int = Field(default=2, gt=0, le=100, description="Tasks that run alone, at once in each worker.")
     isolated_memory_mb: int = Field(default=1024, ge=128, description="Memory of a task that runs alone, in megabytes.")
-    drain_seconds: float = Field(default=10.0, ge=0, description="Time running agents get to reach a step boundary.")
+    drain_seconds: float = Field(default=8.0, ge=0, description="Time running agents get to reach a step boundary.")
     loop_stall_seconds: float = Field(
         default=30.0, gt=0, description="A worker whose event loop stands still for this long ends itself."
     )

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
-from agentkit.errors import LlmRequestInvalid, MalformedReply, Refused
+from agentkit.errors import LlmRequestInvalid, LlmUnavailable, MalformedReply, Refused
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.llm.tool_names import LegalNames
 from agentkit.llm.vendor_errors import error_for_status
@@ -135,7 +135,7 @@ def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -
     Raises:
         Refused: the model or the filter declined.
         MalformedReply: the reply is not in the format.
-        LlmError: the reply reports an error under status 200, as OpenRouter's do.
+        LlmError: the reply reports an error under status 200, as OpenRouter's do, or was broken off by one.
     """
     completion = read_reply(provider, _Completion, body)
     choice = completion.choices[0] if completion.choices else _Choice()
@@ -146,6 +146,8 @@ def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -
         raise MalformedReply(f"{provider} sent a reply without a choice to read")
     if choice.message.refusal or choice.finish_reason == "content_filter":
         raise Refused(f"{provider} declined to answer: {choice.message.refusal or 'its content filter cut in'}")
+    if choice.finish_reason == "error":
+        raise LlmUnavailable(f"{provider} broke off in the middle of its answer, and does not say why")
     usage, answered_by = _read_usage(completion.usage), completion.model or model
     try:
         message, stop = _read_message(provider, choice.message, choice.finish_reason, names)

@@ -67,8 +67,10 @@ class CompletionPieces:
 
     @property
     def complete(self) -> bool:
-        """Without the end mark it is complete when nothing can follow: the usage comes last."""
-        return self.ended or ("finish_reason" in self._choice and "usage" in self._top)
+        """It has its reason to stop, and nothing can follow: the usage comes last. A gateway whose model has died sends
+        the end mark all the same."""
+        is_over = "finish_reason" in self._choice and (self._marked or "usage" in self._top)
+        return is_over or "error" in self._top or "error" in self._choice
 
     def add(self, event: ServerSentEvent) -> str:
         if event.data.strip() == _END_MARK:

@@ -53,22 +53,26 @@ class StreamedReply:
         """The reply as it would have come unstreamed; also when the vendor did not stream after all.
 
         Raises:
-            LlmUnavailable: the body ended before the vendor's end mark.
+            LlmUnavailable: the answer was not over when the body ended, or the vendor's end mark came.
             LlmError: an event reports it.
             MalformedReply: an event is not in the format.
         """
         if not response.headers.get("content-type", "").startswith("text/event-stream"):
             return await response.aread()
-        events, chunks = ServerSentEvents(), response.aiter_bytes()
+        await self._read_events(response.aiter_bytes())
+        if not self._pieces.complete:
+            raise LlmUnavailable(f"{self._provider} broke off in the middle of its answer")
+        return self._pieces.whole()
+
+    async def _read_events(self, chunks: AsyncIterator[bytes]) -> None:
+        """To the end mark, or to that of the body."""
+        events = ServerSentEvents()
         async for chunk in chunks:
             for event in events.feed(chunk):
                 self._tell(self._pieces.add(event))
                 if self._pieces.ended:
                     await _read_away(chunks)
-                    return self._pieces.whole()
-        if not self._pieces.complete:
-            raise LlmUnavailable(f"{self._provider} hung up in the middle of its answer")
-        return self._pieces.whole()
+                    return
 
     def tell_if_untold(self, text: str) -> None:
         """The text of a reply that came in one piece."""

@@ -43,6 +43,6 @@ class BaseSecurityManager(ABC):
         """Whether this call, with exactly these arguments, may be made now.
 
         Asked again when a run is resumed, and once more for arguments that an approver has changed: for these
-        `NeedsApproval` is met already, and `Denied` still denies. Whatever it raises, and a verdict that is none,
-        denies the call.
+        `NeedsApproval` on the same terms is met already, on others it asks once more, and `Denied` still denies.
+        Whatever it raises, and a verdict that is none, denies the call.
         """

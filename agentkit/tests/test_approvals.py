@@ -175,6 +175,86 @@ async def test_the_policy_judges_edited_arguments_too() -> None:
     assert desk.paid == []
 
 
+BOARD: JsonObject = {"groups": ["board"], "required": 1}
+
+
+def asks_the_board_about_much(call: ToolCall) -> Verdict:
+    return NeedsApproval("Pays much.", BOARD) if call.arguments["amount"] > 9 else asks(call)
+
+
+async def test_a_call_edited_into_the_reach_of_other_terms_waits_for_those_whom_they_name() -> None:
+    desk = Desk(policy=Policy(asks_the_board_about_much))
+    await desk.decide(decision="edit", arguments={"amount": 50})
+    [wait] = await desk.waits()
+    assert wait.key == "1/tool/1/approval/2"
+    assert (wait.request["groups"], wait.request["arguments"], wait.request["message"]) == (
+        ["board"],
+        {"amount": 50},
+        "Pays much.",
+    )
+    assert desk.paid == []
+    assert "1/tool/1" not in desk.journal.intents
+
+    await desk.decide(decision="approve")
+    [result] = results_of(await desk.run())
+    assert 'A person changed the arguments of this call to {"amount": 50}.' in result.content
+    assert desk.paid == [{"amount": 50}]
+    assert desk.journal.intents["1/tool/1"].payload["terms"] == BOARD
+
+
+async def test_the_yes_to_a_call_is_none_to_what_it_was_edited_into() -> None:
+    desk = Desk(policy=Policy(asks_the_board_about_much))
+    [first] = await desk.waits()
+    await desk.decide(decision="edit", arguments={"amount": 50})
+    [second] = await desk.waits()
+    desk.journal.resolve(second.key, {"decision": "approve", "fingerprint": first.fingerprint})
+    with pytest.raises(StepMismatch, match="1/tool/1/approval/2"):
+        await desk.run()
+    assert desk.paid == []
+
+
+@pytest.mark.parametrize("decision", ["reject", "expire"])
+async def test_an_edited_call_that_is_then_refused_is_not_made(decision: str) -> None:
+    desk = Desk(policy=Policy(asks_the_board_about_much))
+    await desk.decide(decision="edit", arguments={"amount": 50})
+    await desk.decide(decision=decision)
+    [result] = results_of(await desk.run())
+    assert result.is_error
+    assert desk.paid == []
+
+
+async def test_an_edited_call_can_be_edited_back_and_is_then_asked_about_once_more() -> None:
+    desk = Desk(policy=Policy(asks_the_board_about_much))
+    await desk.decide(decision="edit", arguments={"amount": 50})
+    await desk.decide(decision="edit", arguments={"amount": 4})
+    [wait] = await desk.waits()
+    assert (wait.key, wait.request["groups"]) == ("1/tool/1/approval/3", ["finance"])
+    await desk.decide(decision="approve")
+    await desk.run()
+    assert desk.paid == [{"amount": 4}]
+
+
+async def test_a_call_edited_to_where_nobody_need_be_asked_is_made() -> None:
+    desk = Desk(policy=Policy(lambda call: asks(call) if call.arguments["amount"] > 3 else Allowed()))
+    await desk.decide(decision="edit", arguments={"amount": 3})
+    await desk.run()
+    assert desk.paid == [{"amount": 3}]
+
+
+async def test_a_call_that_was_edited_twice_and_begun_is_made_again_as_it_was_begun() -> None:
+    pay = CountingTool("pay", "paid", side_effect=True, on_unknown=OnUnknown.retry)
+    desk = Desk(policy=Policy(asks_the_board_about_much), pay=pay)
+    await desk.decide(decision="edit", arguments={"amount": 50})
+    await desk.decide(decision="edit", arguments={"amount": 4})
+    await desk.decide(decision="approve")
+    await desk.run()
+    del desk.journal.results["1/tool/1"], desk.journal.results["2/llm"]
+    desk.llm = ScriptedLlm(["done"])
+    await desk.run()
+    assert desk.paid == [{"amount": 4}, {"amount": 4}]
+    assert len({context.idempotency_key for _, context in pay.calls}) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "told"),
     [

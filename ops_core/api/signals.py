@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Query, Request, Response
 
-from ops_core.api.door import PREFIX, DoorDep, IdempotencyKey, reply
+from ops_core.api.door import PREFIX, DoorDep, IdempotencyKey, next_page, reply
 from ops_core.api.openapi import answers
 from ops_core.api.strict_json import StrictRoute
-from ops_core.wire.signals import SIGNAL_EXAMPLE, SignalIn, SignalListOut, SignalOut, SignalsQueryIn
+from ops_core.wire.signals import SIGNAL_EXAMPLE, SignalIn, SignalOut, SignalPageOut, SignalsQueryIn
 
 router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"], route_class=StrictRoute)
 
@@ -36,9 +36,11 @@ async def send_signal(task_id: UUID, body: SignalIn, door: DoorDep, idempotency_
 
 @router.get(
     "/{task_id}/signals",
-    responses=answers(SignalListOut, {"data": [SIGNAL_EXAMPLE], "next_cursor": None}, "The signals, oldest first."),
+    responses=answers(SignalPageOut, {"data": [SIGNAL_EXAMPLE], "next_cursor": None}, "Some signals, oldest first."),
 )
-async def list_signals(task_id: UUID, door: DoorDep, query: Annotated[SignalsQueryIn, Query()]) -> Response:
-    """List the signals that a task was sent."""
-    signals = await door.services.signals.list(door.caller, task_id, limit=query.limit)
-    return reply(SignalListOut.from_domain(signals))
+async def list_signals(
+    task_id: UUID, request: Request, door: DoorDep, query: Annotated[SignalsQueryIn, Query()]
+) -> Response:
+    """List the signals that a task was sent, oldest first."""
+    page = await door.services.signals.list(door.caller, task_id, limit=query.limit, cursor=query.cursor)
+    return reply(SignalPageOut.from_domain(page), headers=next_page(request, page.next_cursor))

@@ -202,11 +202,14 @@ async def fork_task(task_id: UUID, body: ForkIn, door: DoorDep, idempotency_key:
 
 @router.get(
     "/{task_id}/children",
-    responses=answers(TaskListOut, {"data": [TASK_EXAMPLE], "next_cursor": None}, "The tasks, oldest first."),
+    responses=answers(TaskPageOut, {"data": [TASK_EXAMPLE], "next_cursor": None}, "Some tasks, oldest first."),
 )
-async def list_children(task_id: UUID, door: DoorDep, query: Annotated[ChildrenQueryIn, Query()]) -> Response:
-    """List the tasks that a task has called, of all rounds."""
-    return reply(TaskListOut.from_domain(await door.tasks.children(door.caller, task_id, limit=query.limit)))
+async def list_children(
+    task_id: UUID, request: Request, door: DoorDep, query: Annotated[ChildrenQueryIn, Query()]
+) -> Response:
+    """List the tasks that a task has called, of all rounds, oldest first."""
+    page = await door.tasks.children(door.caller, task_id, limit=query.limit, cursor=query.cursor)
+    return reply(TaskPageOut.from_domain(page), headers=next_page(request, page.next_cursor))
 
 
 @router.get(

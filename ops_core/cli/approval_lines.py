@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: Longer arguments are not spelled out in a command.
 _SPELLED_OUT = 200
+#: Nobody reads more of a call before he decides it.
+_CALL_CHARS = 2_000
 
 
 def ways_to_decide(approval: Approval) -> Iterator[str]:
@@ -34,8 +36,22 @@ def asked(approval: Approval) -> str:
     """What is asked, in a few words."""
     if approval.message:
         return approval.message
-    call = f"{approval.tool}({json.dumps(approval.arguments or {}, ensure_ascii=False)})"
+    call = _call(approval)
     return f"run {call} again?" if approval.reason == ApprovalReason.outcome_unknown else call
+
+
+def exact_call(approval: Approval) -> str | None:
+    """The call that is asked for with exactly its arguments, where `asked` tells it in other words."""
+    if not approval.message or approval.tool is None:
+        return None
+    call = _call(approval)
+    # What was left out must be plain: it is what somebody decides about.
+    rest = f"… ({len(call):,} characters; all of it: ops-core approval get {approval.id})"
+    return call if len(call) <= _CALL_CHARS else call[:_CALL_CHARS] + rest
+
+
+def _call(approval: Approval) -> str:
+    return f"{approval.tool}({json.dumps(approval.arguments or {}, ensure_ascii=False)})"
 
 
 def _arguments(approval: Approval) -> str:

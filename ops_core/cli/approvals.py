@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
@@ -14,7 +13,7 @@ from rich.text import Text
 from ops_core.cli.approval_lines import asked, ways_to_decide
 from ops_core.cli.context import carried, connect
 from ops_core.cli.editor import edited
-from ops_core.cli.ids import find_id
+from ops_core.cli.ids import CANDIDATES, find_id
 from ops_core.cli.json_arguments import json_of, object_of
 from ops_core.cli.output import Output, OutputFormat, Quiet, write_facts, write_line, write_table, write_value
 from ops_core.cli.refusals import CommandRefused
@@ -32,8 +31,6 @@ app = typer.Typer(no_args_is_help=True, help="See what agents ask people, and de
 Url = Annotated[str | None, typer.Option("--url", help="Server to ask (OPS_CORE_URL).", show_default=False)]
 ApprovalId = Annotated[str, typer.Argument(metavar="ID", help="Id of the approval; its beginning is enough.")]
 Reason = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; the agent sees it.")]
-#: Approvals that are looked through for an id that was cut short.
-_LOOKED_THROUGH = 1_000
 
 _STYLES = {
     ApprovalStatus.pending: "yellow",
@@ -171,13 +168,10 @@ def respond(
 
 
 def _find_approval(client: Client, text: str) -> UUID:
-    def look(digits: str) -> Iterator[Approval]:
-        return (one for one in client.approvals.list(limit=_LOOKED_THROUGH) if one.id.hex.startswith(digits))
-
     return find_id(
         text,
         noun="approval",
-        look=look,
+        look=lambda digits: client.approvals.list(id_prefix=digits, limit=CANDIDATES + 1),
         id_of=lambda one: one.id,
         line_of=lambda one: f"{one.id}  {one.status:<9}  {one.agent}  {shortened(asked(one), 60)}",
     )

@@ -37,7 +37,7 @@ _WAITS = frozenset(
         *(EventType.approval_requested, EventType.approval_decided),
         *(EventType.input_requested, EventType.input_received),
         *(EventType.signal_awaited, EventType.signal_received),
-        *(EventType.timer_started, EventType.child_started, EventType.child_finished),
+        *(EventType.timer_started, EventType.timer_fired, EventType.child_started, EventType.child_finished),
     }
 )
 #: Fields of a wait that say nothing to people.
@@ -74,7 +74,7 @@ def event_detail(event: Event) -> str:
         case EventType.task_waiting:
             return f"for {payload.get('waiting_for', 'something outside')}"
         case EventType.task_resumed:
-            return f"{payload.get('waited_for', 'what it waited for')} has come"
+            return f"after waiting for {payload.get('waited_for', 'something outside')}"
         case kind if kind in _WAITS:
             return _wait(payload)
         case _:

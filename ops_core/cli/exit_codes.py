@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from ops_core.domain.task import TaskStatus
+
+if TYPE_CHECKING:
+    from ops_core.client import Task
 
 
 class ExitCode(IntEnum):
@@ -24,16 +28,16 @@ class ExitCode(IntEnum):
     unreachable = 5
 
 
-def exit_code_of(status: TaskStatus) -> ExitCode:
+def exit_code_of(task: Task) -> ExitCode:
     """What the end of a task means for whoever watched it; a live one was watched for too short a time."""
-    match status:
+    match task.status:
         case TaskStatus.completed:
             return ExitCode.ok
         case TaskStatus.failed:
             return ExitCode.failed
         case TaskStatus.canceled | TaskStatus.rejected:
             return ExitCode.canceled
-        case TaskStatus.waiting:
+        case TaskStatus.waiting if task.waits_for_somebody:
             return ExitCode.waiting
-        case TaskStatus.scheduled | TaskStatus.queued | TaskStatus.running:
+        case TaskStatus.scheduled | TaskStatus.queued | TaskStatus.running | TaskStatus.waiting:
             return ExitCode.unreachable

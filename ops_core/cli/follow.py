@@ -13,7 +13,7 @@ from ops_core.cli.exit_codes import ExitCode, exit_code_of
 from ops_core.cli.output import OutputFormat, write_line, write_value
 from ops_core.cli.terminal import printable, say, talk_console
 from ops_core.cli.text_lines import TextLines
-from ops_core.cli.waiting import tell_wait, waits_for_somebody
+from ops_core.cli.waiting import tell_wait
 from ops_core.domain.event import EventType
 from ops_core.domain.task import JsonValue, TaskStatus
 
@@ -42,9 +42,9 @@ def follow(
         raise typer.Exit(130) from None
     if output is not OutputFormat.jsonl or quiet:
         write_task_end(client, task, output=output, quiet=quiet)
-    elif waits_for_somebody(task):
+    elif task.waits_for_somebody:
         tell_wait(client, task)
-    return exit_code_of(task.status)
+    return exit_code_of(task)
 
 
 def _until_it_rests(
@@ -70,7 +70,7 @@ def _until_it_rests(
         if event.type == EventType.task_waiting:
             task = client.tasks.get(task_id)
             # Old news when the stream starts from the beginning: what it waited for may have come since.
-            if waits_for_somebody(task):
+            if task.waits_for_somebody:
                 return task
     return client.tasks.get(task_id)
 

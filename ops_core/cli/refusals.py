@@ -21,6 +21,7 @@ _TRY = {
     "approval_expired": "ops-core approval get ID, which shows what became of it",
     "not_an_approver": "ops-core approval list --mine",
     "decision_not_allowed": "ops-core approval get ID, which shows what can be said and what has to fit",
+    "too_many_signals": "ops-core task signals ID, which shows those it keeps",
     "schedule_not_found": "ops-core schedule list",
     "schedule_exists": "ops-core schedule update, or another name",
     "schedule_changed": "ops-core schedule get, and then the change again",

@@ -11,6 +11,7 @@ from ops_core.cli.confirm import Yes, confirm
 from ops_core.cli.context import connect
 from ops_core.cli.output import Output, OutputFormat, Quiet, write_facts, write_line, write_table, write_value
 from ops_core.cli.task_arguments import goal_or_input
+from ops_core.cli.task_options import AgentName, Goal, InputFile, TaskOptions, takes_task_options
 from ops_core.cli.terminal import say, shortened
 from ops_core.domain.schedule import CatchUp
 from ops_core.domain.task import JsonObject
@@ -25,21 +26,13 @@ app = typer.Typer(no_args_is_help=True, help="Cron lines that submit tasks.")
 Url = Annotated[str | None, typer.Option("--url", help="Server to ask (OPS_CORE_URL).", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 Cron = Annotated[str, typer.Argument(metavar="CRON", help="Five fields, such as '30 8 * * mon-fri'.")]
-AgentName = Annotated[str, typer.Argument(metavar="AGENT", help="Name of the agent.")]
-Goal = Annotated[
-    str | None,
-    typer.Argument(metavar="GOAL|JSON", help="What it is to do, or its input as a JSON object.", show_default=False),
-]
-InputFile = Annotated[
-    str | None, typer.Option("--input", metavar="FILE", help="Read the goal or input from a file; - is stdin.")
-]
+Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key does it once.")]
 Zone = Annotated[str | None, typer.Option("--timezone", metavar="ZONE", help="Such as Europe/Berlin.  [default: UTC]")]
 Missed = Annotated[CatchUp | None, typer.Option(help="What becomes of missed times.  [default: one]")]
-Queue = Annotated[str | None, typer.Option(help="Queue, unless the agent's own.")]
-Priority = Annotated[int | None, typer.Option(help="0 to 9; 9 runs first.")]
 
 
 @app.command()
+@takes_task_options
 def create(
     context: typer.Context,
     name: Name,
@@ -49,15 +42,16 @@ def create(
     input_file: InputFile = None,
     timezone: Zone = None,
     catch_up: Missed = None,
-    queue: Queue = None,
-    priority: Priority = None,
+    *,
+    options: TaskOptions,
     paused: Annotated[bool, typer.Option("--paused", help="Add it paused.")] = False,
     url: Url = None,
     output: Output = OutputFormat.table,
     quiet: Quiet = False,
 ) -> None:
     """Add a schedule: at each of its times it submits a task."""
-    submission = _submission(agent, goal, input_file, queue, priority)
+    text, value = goal_or_input(goal, input_file)
+    submission = {**_given(agent=agent, goal=text, input=value), **options.given()}
     with connect(context, url) as client:
         schedule = client.schedules.create(name, cron, submission, timezone=timezone, catch_up=catch_up, paused=paused)
     _write_schedule(schedule, output, quiet)
@@ -94,27 +88,33 @@ def get(
 
 
 @app.command()
+@takes_task_options
 def update(
     context: typer.Context,
     name: Name,
     cron: Annotated[str | None, typer.Option(help="Another cron line.")] = None,
     timezone: Annotated[str | None, typer.Option("--timezone", metavar="ZONE", help="Another time zone.")] = None,
     catch_up: Annotated[CatchUp | None, typer.Option(help="Another way with missed times.")] = None,
-    agent: Annotated[str | None, typer.Option(help="Another agent; goes with --goal or --input.")] = None,
+    agent: Annotated[str | None, typer.Option(help="Another agent.")] = None,
     goal: Annotated[str | None, typer.Option(metavar="GOAL|JSON", help="Another goal or input.")] = None,
     input_file: InputFile = None,
+    *,
+    options: TaskOptions,
     version: Annotated[int | None, typer.Option(help="Only if the schedule still has this version.")] = None,
     url: Url = None,
     output: Output = OutputFormat.table,
     quiet: Quiet = False,
 ) -> None:
-    """Change what is given, and leave the rest."""
+    """Change what is given, and leave the rest. What its tasks are given is kept, but for the options named here."""
+    text, value = (None, None) if goal is None and input_file is None else goal_or_input(goal, input_file)
+    wanted = {**_given(agent=agent, goal=text, input=value), **options.given()}
     with connect(context, url) as client:
         submission = None
-        if agent is not None or goal is not None or input_file is not None:
-            before = client.schedules.get(name).submission
-            kept = {key: value for key, value in before.items() if key not in ("goal", "input")}
-            submission = {**kept, **_submission(agent or str(before.get("agent", "")), goal, input_file)}
+        if wanted:
+            known = client.schedules.get(name)
+            submission = _changed(known.submission, wanted)
+            # Or what somebody changes between these two requests would be undone.
+            version = known.version if version is None else version
         schedule = client.schedules.update(
             name, cron=cron, timezone=timezone, catch_up=catch_up, submission=submission, version=version
         )
@@ -150,11 +150,16 @@ def resume(
 
 @app.command()
 def trigger(
-    context: typer.Context, name: Name, url: Url = None, output: Output = OutputFormat.table, quiet: Quiet = False
+    context: typer.Context,
+    name: Name,
+    idempotency_key: Key = None,
+    url: Url = None,
+    output: Output = OutputFormat.table,
+    quiet: Quiet = False,
 ) -> None:
     """Submit its task now; its own times stay as they are."""
     with connect(context, url) as client:
-        task = client.schedules.trigger(name)
+        task = client.schedules.trigger(name, idempotency_key=idempotency_key)
     if output is OutputFormat.table:
         write_line(str(task.id))
         if not quiet:
@@ -181,12 +186,14 @@ def next_times(
         write_value([f"{at:%Y-%m-%dT%H:%M:%SZ}" for at in times], output)
 
 
-def _submission(
-    agent: str, goal: str | None, input_file: str | None, queue: str | None = None, priority: int | None = None
-) -> JsonObject:
-    text, value = goal_or_input(goal, input_file)
-    asked = {"agent": agent, "goal": text, "input": value, "queue": queue, "priority": priority}
-    return {name: value for name, value in asked.items() if value is not None}
+def _given(**fields: object) -> JsonObject:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _changed(before: JsonObject, wanted: JsonObject) -> JsonObject:
+    # A goal and an input exclude each other.
+    replaced = {"goal", "input"} if {"goal", "input"} & wanted.keys() else set()
+    return {**{name: value for name, value in before.items() if name not in replaced}, **wanted}
 
 
 def _write_schedule(schedule: Schedule, output: OutputFormat, quiet: bool) -> None:

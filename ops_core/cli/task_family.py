@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,11 +15,12 @@ from ops_core.cli.task_arguments import find_task, read_text
 from ops_core.cli.task_tables import write_tasks
 from ops_core.cli.terminal import say, shortened
 
-if TYPE_CHECKING:
-    pass
-
 Url = Annotated[str | None, typer.Option("--url", help="Server to ask (OPS_CORE_URL).", show_default=False)]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task; its beginning is enough.")]
+Limit = Annotated[
+    int | None,
+    typer.Option("-n", "--limit", min=1, max=100_000, help="At most so many. Not given: all.", show_default=False),
+]
 Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key does it once.")]
 
 
@@ -64,11 +65,16 @@ def fork(
 
 
 def children(
-    context: typer.Context, task_id: TaskId, url: Url = None, output: Output = OutputFormat.table, quiet: Quiet = False
+    context: typer.Context,
+    task_id: TaskId,
+    limit: Limit = None,
+    url: Url = None,
+    output: Output = OutputFormat.table,
+    quiet: Quiet = False,
 ) -> None:
     """List the tasks that a task has called, oldest first."""
     with connect(context, url) as client:
-        found = client.tasks.children(find_task(client, task_id))
+        found = list(client.tasks.children(find_task(client, task_id), limit=limit))
     write_tasks(found, output, quiet)
 
 
@@ -106,11 +112,16 @@ def signal(
 
 
 def signals(
-    context: typer.Context, task_id: TaskId, url: Url = None, output: Output = OutputFormat.table, quiet: Quiet = False
+    context: typer.Context,
+    task_id: TaskId,
+    limit: Limit = None,
+    url: Url = None,
+    output: Output = OutputFormat.table,
+    quiet: Quiet = False,
 ) -> None:
     """List the signals that a task was sent, oldest first."""
     with connect(context, url) as client:
-        found = client.tasks.signals(find_task(client, task_id))
+        found = list(client.tasks.signals(find_task(client, task_id), limit=limit))
     if quiet:
         for one in found:
             write_line(str(one.id))

@@ -13,50 +13,19 @@ from ops_core.cli.event_lines import event_line
 from ops_core.cli.exit_codes import exit_code_of
 from ops_core.cli.follow import follow, write_task_end
 from ops_core.cli.output import Output, OutputFormat, Quiet, write_line, write_value
-from ops_core.cli.task_arguments import find_task, goal_or_input, labels_of, moment_of, rate_of
+from ops_core.cli.task_arguments import find_task, goal_or_input, labels_of, moment_of
 from ops_core.cli.task_family import ancestors, children, fork, signal, signals
+from ops_core.cli.task_options import AgentName, Goal, InputFile, Label, TaskOptions, takes_task_options
 from ops_core.cli.task_tables import write_task, write_tasks
 from ops_core.cli.terminal import data_console, say
-from ops_core.cli.waiting import tell_wait, waits_for_somebody
+from ops_core.cli.waiting import tell_wait
 from ops_core.domain.task import RetryFrom, TaskStatus
 
 app = typer.Typer(no_args_is_help=True, help="Submit tasks, look at them, follow them, change their course.")
 
 Url = Annotated[str | None, typer.Option("--url", help="Server to ask (OPS_CORE_URL).", show_default=False)]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="Id of the task; its beginning is enough.")]
-AgentName = Annotated[str, typer.Argument(metavar="AGENT", help="Name of the agent.")]
-Goal = Annotated[
-    str | None,
-    typer.Argument(metavar="GOAL|JSON", help="What it is to do, or its input as a JSON object.", show_default=False),
-]
-InputFile = Annotated[
-    str | None, typer.Option("--input", metavar="FILE", help="Read the goal or input from a file; - is stdin.")
-]
-Priority = Annotated[int | None, typer.Option(help="0 to 9; 9 runs first.")]
 RunAt = Annotated[str | None, typer.Option(metavar="TIME", help="Not before this time, such as 2030-01-31T09:00:00Z.")]
-Timeout = Annotated[
-    float | None, typer.Option("--timeout", metavar="SECONDS", help="The task fails when it takes longer.")
-]
-MaxAttempts = Annotated[int | None, typer.Option(help="How often it may be tried.")]
-Queue = Annotated[str | None, typer.Option(help="Queue, unless the agent's own.")]
-Label = Annotated[list[str] | None, typer.Option("--label", metavar="K=V", help="May be repeated.", show_default=False)]
-QueueTimeout = Annotated[
-    float | None,
-    typer.Option("--queue-timeout", metavar="SECONDS", help="The task fails when no worker takes it in time."),
-]
-AttemptTimeout = Annotated[
-    float | None, typer.Option("--attempt-timeout", metavar="SECONDS", help="One attempt may take so long.")
-]
-ConcurrencyKey = Annotated[
-    str | None, typer.Option(metavar="KEY", help="Tasks with this key run at most --concurrency-limit at once.")
-]
-ConcurrencyLimit = Annotated[int | None, typer.Option(metavar="N", help="How many of its key run at once.")]
-Rate = Annotated[
-    str | None,
-    typer.Option("--rate", metavar="KEY=N/SECONDS", help="At most N tasks with this key start in so many seconds."),
-]
-FairnessKey = Annotated[str | None, typer.Option(metavar="KEY", help="Tasks with different keys take turns.")]
-Stream = Annotated[bool, typer.Option("--stream", help="Show the model's text while it is made.")]
 Key = Annotated[str | None, typer.Option("--idempotency-key", metavar="KEY", help="The same key adds no second task.")]
 GiveUp = Annotated[
     float | None,
@@ -65,24 +34,15 @@ GiveUp = Annotated[
 
 
 @app.command()
+@takes_task_options
 def submit(
     context: typer.Context,
     agent: AgentName,
     goal: Goal = None,
     input_file: InputFile = None,
-    priority: Priority = None,
+    *,
+    options: TaskOptions,
     run_at: RunAt = None,
-    timeout: Timeout = None,
-    max_attempts: MaxAttempts = None,
-    queue: Queue = None,
-    label: Label = None,
-    stream: Stream = False,
-    queue_timeout: QueueTimeout = None,
-    attempt_timeout: AttemptTimeout = None,
-    concurrency_key: ConcurrencyKey = None,
-    concurrency_limit: ConcurrencyLimit = None,
-    rate: Rate = None,
-    fairness_key: FairnessKey = None,
     idempotency_key: Key = None,
     url: Url = None,
     output: Output = OutputFormat.table,
@@ -90,27 +50,9 @@ def submit(
 ) -> None:
     """Submit a task and return at once."""
     text, value = goal_or_input(goal, input_file)
-    labels, bound = labels_of(label or []), rate_of(rate)
+    given = options.given()
     with connect(context, url) as client:
-        task = client.tasks.submit(
-            agent,
-            text,
-            input=value,
-            priority=priority,
-            run_at=run_at,
-            timeout_seconds=timeout,
-            max_attempts=max_attempts,
-            queue=queue,
-            labels=labels,
-            stream=stream,
-            queue_timeout_seconds=queue_timeout,
-            attempt_timeout_seconds=attempt_timeout,
-            concurrency_key=concurrency_key,
-            concurrency_limit=concurrency_limit,
-            rate=bound,
-            fairness_key=fairness_key,
-            idempotency_key=idempotency_key,
-        )
+        task = client.tasks.submit(agent, text, input=value, run_at=run_at, idempotency_key=idempotency_key, **given)
     if output is OutputFormat.table:
         write_line(str(task.id))
         if not quiet:
@@ -123,23 +65,14 @@ app.command("submit-batch")(submit_batch)
 
 
 @app.command()
+@takes_task_options
 def run(
     context: typer.Context,
     agent: AgentName,
     goal: Goal = None,
     input_file: InputFile = None,
-    priority: Priority = None,
-    timeout: Timeout = None,
-    max_attempts: MaxAttempts = None,
-    queue: Queue = None,
-    label: Label = None,
-    stream: Stream = False,
-    queue_timeout: QueueTimeout = None,
-    attempt_timeout: AttemptTimeout = None,
-    concurrency_key: ConcurrencyKey = None,
-    concurrency_limit: ConcurrencyLimit = None,
-    rate: Rate = None,
-    fairness_key: FairnessKey = None,
+    *,
+    options: TaskOptions,
     idempotency_key: Key = None,
     give_up_after: GiveUp = None,
     url: Url = None,
@@ -151,26 +84,9 @@ def run(
     Exit code: 0 completed, 1 failed, 2 usage, 3 canceled or rejected, 4 waiting for a person, 5 time-out or connection.
     """
     text, value = goal_or_input(goal, input_file)
-    labels, bound = labels_of(label or []), rate_of(rate)
+    given = options.given()
     with connect(context, url) as client:
-        task = client.tasks.submit(
-            agent,
-            text,
-            input=value,
-            priority=priority,
-            timeout_seconds=timeout,
-            max_attempts=max_attempts,
-            queue=queue,
-            labels=labels,
-            stream=stream,
-            queue_timeout_seconds=queue_timeout,
-            attempt_timeout_seconds=attempt_timeout,
-            concurrency_key=concurrency_key,
-            concurrency_limit=concurrency_limit,
-            rate=bound,
-            fairness_key=fairness_key,
-            idempotency_key=idempotency_key,
-        )
+        task = client.tasks.submit(agent, text, input=value, idempotency_key=idempotency_key, **given)
         if not quiet:
             say(f"task {task.id}", style="dim")
         raise typer.Exit(follow(client, task.id, give_up_after=give_up_after, output=output, quiet=quiet))
@@ -249,11 +165,12 @@ def wait(
     """Wait without a word until a task ends; exit codes as `task run`."""
     with connect(context, url) as client:
         found = find_task(client, task_id)
-        task = client.tasks.wait(found, timeout_seconds=timeout)
-        while timeout is None and task.status is TaskStatus.waiting and not waits_for_somebody(task):
-            task = client.tasks.wait(found)
+        # Looked at first: a request that waits would tell only at its end that somebody has to act.
+        task = client.tasks.get(found)
+        if not (task.status.is_final or task.waits_for_somebody):
+            task = client.tasks.wait(found, timeout_seconds=timeout)
         write_task_end(client, task, output=output, quiet=quiet)
-    raise typer.Exit(exit_code_of(task.status))
+    raise typer.Exit(exit_code_of(task))
 
 
 @app.command()

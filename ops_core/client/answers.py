@@ -9,8 +9,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ops_core.client.errors import AnswerNotUnderstood
-from ops_core.domain.task import JsonObject, JsonValue, TaskStatus
+from ops_core.domain.task import JsonObject, JsonValue, TaskStatus, WaitingFor
 
+#: Waits that end by themselves.
+_BY_ITSELF = frozenset({WaitingFor.timer, WaitingFor.children})
 _Answer = TypeVar("_Answer", bound="Answer")
 
 
@@ -66,6 +68,11 @@ class Task(Answer):
     result: JsonValue = None
     error: ErrorAnswer | None = None
     usage: JsonObject | None = None
+
+    @property
+    def waits_for_somebody(self) -> bool:
+        """Whether nothing will happen until somebody outside acts. Timers and child tasks come by themselves."""
+        return self.status is TaskStatus.waiting and self.waiting_for not in _BY_ITSELF
 
 
 class Vote(Answer):

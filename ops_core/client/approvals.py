@@ -28,6 +28,7 @@ class Approvals:
         task_id: UUID | None = None,
         agent: str | None = None,
         mine: bool = False,
+        id_prefix: str | None = None,
         limit: int | None = None,
     ) -> Iterator[Approval]:
         """Pending ones with the nearest expiry first, others newest first, up to the limit. `mine`: those that this
@@ -37,6 +38,7 @@ class Approvals:
             "task_id": None if task_id is None else str(task_id),
             "agent": agent,
             "mine": "true" if mine else None,
+            "id_prefix": id_prefix,
         }
         params = {name: value for name, value in narrowing.items() if value is not None}
         for item in items_page_by_page(self._connection, _PATH, params, limit=limit):

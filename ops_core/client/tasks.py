@@ -22,8 +22,6 @@ _WAIT_SECONDS: Final = 30.0
 #: What an answer may take on top of the time it waits.
 _GRACE_SECONDS: Final = 15.0
 _PAGE: Final = 100
-#: As many as a task may keep.
-_SIGNALS: Final = 1_000
 
 
 class Tasks:
@@ -128,7 +126,7 @@ class Tasks:
             yield parsed(Task, item)
 
     def wait(self, task_id: UUID, *, timeout_seconds: float | None = None) -> Task:
-        """The task once it is final, or waits for something outside, or the time is over: look at its status."""
+        """The task once it is final, or waits for somebody outside, or the time is over: look at its status."""
         ends_at = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while True:
             left = _WAIT_SECONDS if ends_at is None else max(0.0, min(_WAIT_SECONDS, ends_at - time.monotonic()))
@@ -136,7 +134,7 @@ class Tasks:
             headers = {"Prefer": f"wait={math.ceil(left)}"} if left else {}
             body = self._connection.get(f"{_PATH}/{task_id}", headers=headers, timeout_seconds=left + _GRACE_SECONDS)
             task = parsed(Task, body)
-            if task.status.is_final or task.status is TaskStatus.waiting or left <= 0:
+            if task.status.is_final or task.waits_for_somebody or left <= 0:
                 return task
 
     def events(self, task_id: UUID, *, after: int = 0, timeout_seconds: float | None = None) -> Iterator[Event]:
@@ -212,13 +210,15 @@ class Tasks:
         headers = {"Idempotency-Key": idempotency_key or str(uuid.uuid4())}
         return parsed(Task, self._connection.post_repeatable(f"{_PATH}/{task_id}/fork", body, headers=headers))
 
-    def children(self, task_id: UUID) -> Sequence[Task]:
-        """The tasks it has called, of all rounds, oldest first.
+    def children(self, task_id: UUID, *, limit: int | None = None) -> Iterator[Task]:
+        """The tasks it has called, of all rounds, oldest first, up to the limit; pages are asked for as they are
+        needed.
 
         Raises:
             RequestRefused: task_not_found.
         """
-        return [parsed(Task, item) for item in items_of(self._connection.get(f"{_PATH}/{task_id}/children"))]
+        for item in items_page_by_page(self._connection, f"{_PATH}/{task_id}/children", {}, limit=limit):
+            yield parsed(Task, item)
 
     def ancestors(self, task_id: UUID) -> Sequence[Task]:
         """The task, the one that called it, that one's caller, and so on up.
@@ -240,11 +240,11 @@ class Tasks:
         body = {"name": name, "payload": payload}
         return parsed(Signal, self._connection.post_repeatable(f"{_PATH}/{task_id}/signals", body, headers=headers))
 
-    def signals(self, task_id: UUID) -> Sequence[Signal]:
-        """Those sent to the task, oldest first.
+    def signals(self, task_id: UUID, *, limit: int | None = None) -> Iterator[Signal]:
+        """Those sent to the task, oldest first, up to the limit; pages are asked for as they are needed.
 
         Raises:
             RequestRefused: task_not_found.
         """
-        body = self._connection.get(f"{_PATH}/{task_id}/signals", params={"limit": _SIGNALS})
-        return [parsed(Signal, item) for item in items_of(body)]
+        for item in items_page_by_page(self._connection, f"{_PATH}/{task_id}/signals", {}, limit=limit):
+            yield parsed(Signal, item)

@@ -170,6 +170,12 @@ class Approval:
     votes: Sequence[Vote] = ()
 
     @property
+    def can_escalate(self) -> bool:
+        """Whether another group is asked when nobody decides in time: once."""
+        request = self.request
+        return request.on_timeout is OnTimeout.escalate and bool(request.escalate_to) and self.escalated_at is None
+
+    @property
     def groups(self) -> tuple[str, ...]:
         """Who may decide now."""
         return self.request.escalate_to if self.escalated_at is not None else self.request.groups

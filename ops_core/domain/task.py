@@ -230,6 +230,9 @@ class Task:
     max_attempts: int
     #: Leases lost.
     crashes: int
+    #: How many times in a row its worker has died, without anything written in between: what is suspected of having
+    #: caused that runs alone.
+    suspicion: int = 0
     #: Raised by each person's retry; 1 at first.
     round: int
     #: The fencing number: raised by each claim and by whatever takes the task from a worker.

@@ -32,7 +32,7 @@ def check(
     output: Output = OutputFormat.table,
 ) -> None:
     """Check agent files without a server; errors name file, line and field."""
-    from ops_core.bootstrap import find_mcp_config
+    from ops_core.bootstrap.runner import find_mcp_config
     from ops_core.settings import Settings, export_dotenv, load_settings
     from ops_core.wire.agent_file import load_agent_files
 

@@ -7,11 +7,11 @@ from ops_core.entrypoints.process import Host, Port, require_free_port, serve, s
 
 def start(host: Host = None, port: Port = None) -> None:
     """Serve REST until told to stop."""
-    from ops_core import bootstrap
+    from ops_core.bootstrap.api import run_api
     from ops_core.settings import require_safe_address, require_shared_queue
 
     settings = server_settings({"host": host, "port": port})
     require_shared_queue(settings)
     require_safe_address(settings)
     require_free_port(settings.host, settings.port, flag="--port")
-    serve(bootstrap.run_api(settings))
+    serve(run_api(settings))

@@ -13,7 +13,7 @@ from ops_core.cli.terminal import printable, talk_console
 from ops_core.settings import wants_a_key
 
 if TYPE_CHECKING:
-    from ops_core.bootstrap import Embedded
+    from ops_core.bootstrap.embedded import Embedded
     from ops_core.settings import Settings
 
 _REAL = "for a real one set AGENTKIT_LLM_PROVIDER, AGENTKIT_LLM_MODEL and the vendor's key"

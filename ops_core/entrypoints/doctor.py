@@ -181,7 +181,7 @@ def _model(definition: AgentDefinition) -> Finding:
 
 
 def _mcp(settings: Settings) -> Iterator[Finding]:
-    from ops_core.bootstrap import find_mcp_config
+    from ops_core.bootstrap.runner import find_mcp_config
     from ops_core.runner.probe import probe_mcp
 
     try:

@@ -16,14 +16,14 @@ def main(arguments: Sequence[str]) -> int:
     order = read_order()
     if order is None:
         return LOST
-    from ops_core import bootstrap
+    from ops_core.bootstrap.isolated import run_isolated
     from ops_core.entrypoints.process import serve, server_settings
 
     settings = server_settings({})
     statuses: list[int] = []
 
     async def run() -> None:
-        statuses.append(await bootstrap.run_isolated(settings, IsolatedRun(order, pulse=pulse, reports=reports)))
+        statuses.append(await run_isolated(settings, IsolatedRun(order, pulse=pulse, reports=reports)))
 
     serve(run())
     return statuses[0]

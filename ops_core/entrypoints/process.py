@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
+import sys
 from collections.abc import Coroutine, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +31,9 @@ Concurrency = Annotated[
 
 #: Of ports in a row that are all taken, something else is wrong.
 _PORTS_TRIED = 20
+
+#: What is left when a process ends has this long to heed that it is cancelled.
+_UNWIND_SECONDS = 3.0
 
 _ADVICE = {
     "configuration_invalid": "correct it; ops-core doctor looks at everything again",
@@ -64,9 +69,27 @@ def serve(process: Coroutine[Any, Any, None]) -> None:
 
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(process)
+            runner.run(_and_leave_nothing(process))
     except KeyboardInterrupt:
         raise typer.Exit(130) from None  # a second Ctrl-C, or one before it had begun to listen for them
+
+
+async def _and_leave_nothing(process: Coroutine[Any, Any, None]) -> None:
+    """Run it, and end what it left running; what swallows that would keep the process for ever."""
+    await process
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if not left:
+        return
+    _, deaf = await asyncio.wait(left, timeout=_UNWIND_SECONDS)
+    if deaf:
+        from ops_core.telemetry import LogEvent, get_logger
+
+        get_logger().error(LogEvent.process_stuck, running=sorted(task.get_name() for task in deaf))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ExitCode.failed)
 
 
 def tell_error(error: OpsCoreError) -> ExitCode:

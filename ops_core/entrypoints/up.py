@@ -27,7 +27,7 @@ from ops_core.entrypoints.process import (
 from ops_core.errors import ConfigurationInvalid
 
 if TYPE_CHECKING:
-    from ops_core.bootstrap import Embedded
+    from ops_core.bootstrap.embedded import Embedded
     from ops_core.settings import Settings
 
 _Result = TypeVar("_Result")
@@ -50,7 +50,7 @@ def up(
     from ops_core.settings import leave_forks_to_exec, require_safe_address
 
     leave_forks_to_exec()
-    from ops_core import bootstrap
+    from ops_core.bootstrap.embedded import run_embedded
 
     flags: dict[str, object] = {"port": port, "grpc_port": grpc_port, "concurrency": concurrency}
     settings = _quiet_settings(flags)
@@ -69,7 +69,7 @@ def up(
         say("Everything is up. Ctrl-C stops it.", style="dim")
         return True
 
-    serve(bootstrap.run_embedded(settings, on_ready=on_ready))
+    serve(run_embedded(settings, on_ready=on_ready))
     if exit_after_demo:
         raise typer.Exit(outcome[0] if outcome else ExitCode.unreachable)
 
@@ -117,7 +117,7 @@ def with_free_ports(settings: Settings, flags: dict[str, object]) -> Settings:
 
 
 def _print_banner(settings: Settings, running: Embedded) -> None:
-    from ops_core.bootstrap import find_mcp_config
+    from ops_core.bootstrap.runner import find_mcp_config
     from ops_core.entrypoints.banner import print_banner
     from ops_core.runner.mcp_config import load_mcp_servers
 

@@ -46,6 +46,8 @@ def start(
         [sys.executable, "-m", "ops_core.entrypoints.worker_child"],
         processes=settings.processes,
         stop_seconds=settings.drain_seconds + STOP_GRACE_SECONDS,
+        # Its leases are over by then, with time to spare; and whoever lets a loop stand still lets a process.
+        silence_seconds=settings.lease_seconds + settings.loop_stall_seconds,
         cannot_start={ExitCode.usage: ExitCode.usage, NOT_IN_TIME: ExitCode.failed},
         orphans=Orphans(),
     )
@@ -58,7 +60,7 @@ def _check_before_any_child_does(settings: Settings) -> None:
     Raises:
         ConfigurationInvalid
     """
-    from ops_core.bootstrap import find_mcp_config
+    from ops_core.bootstrap.runner import find_mcp_config
     from ops_core.runner.mcp_config import load_mcp_servers
     from ops_core.settings import require_shared_queue
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ops_core.rpc.call import Call
-from ops_core.rpc.paging import PAGE_BYTES, page_size
+from ops_core.rpc.paging import fitting_page, page_size
 from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
 from ops_core.wire.pb.v1 import approvals_pb2 as pb
@@ -30,12 +30,12 @@ class ApprovalServicer:
     async def ListApprovals(self, request: pb.ListApprovalsRequest, call: Call) -> pb.ListApprovalsResponse:
         limit = page_size(request.page_size, default=_DEFAULT_APPROVALS, most=self._limits.max_page)
         wanted, cursor = filter_from(request), request.page_token or None
-        while True:
+
+        async def read(limit: int) -> tuple[pb.ListApprovalsResponse, int]:
             page = await self._approvals.list(call.caller, wanted, limit=limit, cursor=cursor)
-            reply = page_message(page)
-            if limit == 1 or reply.ByteSize() <= PAGE_BYTES:
-                return reply
-            limit = max(1, min(limit, len(page.approvals)) // 2)
+            return page_message(page), len(page.approvals)
+
+        return await fitting_page(limit, read)
 
     async def GetApproval(self, request: pb.GetApprovalRequest, call: Call) -> pb.Approval:
         return approval_message(await self._approvals.get(call.caller, approval_id_from(request.id)))

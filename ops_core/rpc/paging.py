@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -25,6 +25,18 @@ def page_size(asked: int, *, default: int, most: int) -> int:
         detail = f"must not be negative, not {asked}: 0 leaves it to the server"
         raise InvalidInput(f"`page_size` {detail}.", problems=[FieldProblem("/page_size", detail)])
     return min(asked or default, most)
+
+
+async def fitting_page(limit: int, read: Callable[[int], Awaitable[tuple[_M, int]]]) -> _M:
+    """A page of at most so many items, and fewer where they would be too large; where one alone is, that one. `read`
+    gives a page of at most so many, and says how many it has."""
+    while True:
+        page, count = await read(limit)
+        size = page.ByteSize()
+        if count <= 1 or size <= PAGE_BYTES:
+            return page
+        # As many as would fit if all were of one size; half of them at most, or a few large ones are read many times.
+        limit = max(1, min(count // 2, count * PAGE_BYTES // size))
 
 
 def as_many_as_fit(messages: Iterable[_M]) -> Sequence[_M]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ops_core.rpc.call import Call
-from ops_core.rpc.paging import PAGE_BYTES, page_size
+from ops_core.rpc.paging import fitting_page, page_size
 from ops_core.services.limits import TaskLimits
 from ops_core.services.schedules import ScheduleService
 from ops_core.wire.pb.v1 import schedules_pb2 as pb
@@ -31,12 +31,12 @@ class ScheduleServicer:
 
     async def ListSchedules(self, request: pb.ListSchedulesRequest, call: Call) -> pb.ListSchedulesResponse:
         limit = page_size(request.page_size, default=_DEFAULT_SCHEDULES, most=self._limits.max_page)
-        while True:
+
+        async def read(limit: int) -> tuple[pb.ListSchedulesResponse, int]:
             page = await self._schedules.list(call.caller, limit=limit, cursor=request.page_token or None)
-            reply = page_message(page)
-            if limit == 1 or reply.ByteSize() <= PAGE_BYTES:
-                return reply
-            limit = max(1, min(limit, len(page.schedules)) // 2)
+            return page_message(page), len(page.schedules)
+
+        return await fitting_page(limit, read)
 
     async def UpdateSchedule(self, request: pb.UpdateScheduleRequest, call: Call) -> pb.Schedule:
         version = request.version if request.HasField("version") else None

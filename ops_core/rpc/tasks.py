@@ -11,13 +11,14 @@ from ops_core.domain.task import Task
 from ops_core.domain.text import TextDelta
 from ops_core.rpc.call import Call
 from ops_core.rpc.drain import Drain, ServerStopping
-from ops_core.rpc.paging import PAGE_BYTES, as_many_as_fit, page_size
+from ops_core.rpc.paging import as_many_as_fit, fitting_page, page_size
 from ops_core.services.limits import TaskLimits
 from ops_core.services.signals import MAX_LISTED, SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
-from ops_core.wire.protobuf_signals import sent_message, signal_message, signal_request_from
+from ops_core.wire.protobuf_signals import sent_message, signal_request_from, signals_message
 from ops_core.wire.protobuf_tasks import (
+    children_message,
     event_message,
     filter_from,
     fork_request_from,
@@ -26,6 +27,7 @@ from ops_core.wire.protobuf_tasks import (
     submitted_message,
     task_id_from,
     task_message,
+    tasks_message,
     text_message,
 )
 
@@ -64,12 +66,12 @@ class TaskServicer:
     async def ListTasks(self, request: pb.ListTasksRequest, call: Call) -> pb.ListTasksResponse:
         limit = page_size(request.page_size, default=_DEFAULT_TASKS, most=self._limits.max_page)
         wanted, cursor = filter_from(request), request.page_token or None
-        while True:
+
+        async def read(limit: int) -> tuple[pb.ListTasksResponse, int]:
             page = await self._tasks.list(call.caller, wanted, limit=limit, cursor=cursor)
-            reply = pb.ListTasksResponse(tasks=map(task_message, page.tasks), next_page_token=page.next_cursor or "")
-            if limit == 1 or reply.ByteSize() <= PAGE_BYTES:
-                return reply
-            limit = max(1, min(limit, len(page.tasks)) // 2)
+            return tasks_message(page), len(page.tasks)
+
+        return await fitting_page(limit, read)
 
     async def CancelTask(self, request: pb.CancelTaskRequest, call: Call) -> pb.Task:
         return task_message(await self._tasks.cancel(call.caller, task_id_from(request.id)))
@@ -86,9 +88,13 @@ class TaskServicer:
     async def ListTaskChildren(self, request: pb.ListTaskChildrenRequest, call: Call) -> pb.ListTaskChildrenResponse:
         most = self._limits.max_page
         limit = page_size(request.page_size, default=most, most=most)
-        tasks = await self._tasks.children(call.caller, task_id_from(request.id), limit=limit)
-        shown = as_many_as_fit(map(task_message, tasks))
-        return pb.ListTaskChildrenResponse(tasks=shown, has_more=len(shown) < len(tasks))
+        task_id, cursor = task_id_from(request.id), request.page_token or None
+
+        async def read(limit: int) -> tuple[pb.ListTaskChildrenResponse, int]:
+            page = await self._tasks.children(call.caller, task_id, limit=limit, cursor=cursor)
+            return children_message(page), len(page.tasks)
+
+        return await fitting_page(limit, read)
 
     async def ListTaskAncestors(self, request: pb.ListTaskAncestorsRequest, call: Call) -> pb.ListTaskAncestorsResponse:
         tasks = await self._tasks.ancestors(call.caller, task_id_from(request.id))
@@ -101,9 +107,13 @@ class TaskServicer:
 
     async def ListSignals(self, request: pb.ListSignalsRequest, call: Call) -> pb.ListSignalsResponse:
         limit = page_size(request.page_size, default=_DEFAULT_SIGNALS, most=MAX_LISTED)
-        signals = await self._signals.list(call.caller, task_id_from(request.id), limit=limit)
-        shown = as_many_as_fit(map(signal_message, signals))
-        return pb.ListSignalsResponse(signals=shown, has_more=len(shown) < len(signals))
+        task_id, cursor = task_id_from(request.id), request.page_token or None
+
+        async def read(limit: int) -> tuple[pb.ListSignalsResponse, int]:
+            page = await self._signals.list(call.caller, task_id, limit=limit, cursor=cursor)
+            return signals_message(page), len(page.signals)
+
+        return await fitting_page(limit, read)
 
     async def WaitTask(self, request: pb.WaitTaskRequest, call: Call) -> pb.Task:
         wanted = request.timeout_seconds if request.HasField("timeout_seconds") else None

@@ -9,6 +9,7 @@ from uuid import UUID
 from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.caller import Caller
 from ops_core.domain.task import JsonObject, NewTask, Parent, Task, TaskStatus
+from ops_core.domain.uuid7 import Uuid7Source
 from ops_core.errors import AgentNotFound, ConfigurationInvalid, InvalidInput
 from ops_core.ports import AgentStore, TaskStore
 from ops_core.services.agents import RecentAgents
@@ -47,6 +48,7 @@ class Children:
         self._agents = RecentAgents(agents, fresh_seconds=_FRESH_SECONDS)
         self._check = check
         self._max_depth = max_depth
+        self._ids = Uuid7Source()
 
     async def callable_by(self, namespace: str, definition: AgentDefinition) -> Sequence[Agent]:
         """The agents that it may call, as far as they are registered."""
@@ -76,6 +78,23 @@ class Children:
             return ChildRefused(error.code, error.detail)
         assert isinstance(child, NewTask), "without an idempotency key there is no earlier task"
         return _inheriting(child, parent, key, agent.definition)
+
+    def begun(self, parent: Task, key: str, request: JsonObject) -> NewTask:
+        """What stands for the child that this round has added before; the store keeps that one as it is."""
+        return NewTask(
+            id=self._ids.new(),
+            namespace=parent.namespace,
+            kind=parent.kind,
+            agent=str(request["agent"]),
+            agent_digest=parent.agent_digest,
+            queue=parent.queue,
+            priority=parent.priority,
+            input=request["input"],
+            labels=parent.labels,
+            max_attempts=parent.max_attempts,
+            parent=Parent(task_id=parent.id, round=parent.round, step_key=key),
+            depth=parent.depth + 1,
+        )
 
     async def completed(self, namespace: str, answer: JsonObject) -> JsonObject:
         """The answer with the child's result, which stands in the child's row alone."""

@@ -40,6 +40,8 @@ class TaskJournal:
         self._results: dict[str, StepResult] = {}
         self._intents: dict[str, StepIntent] = {}
         self._answers: dict[str, JsonObject] = {}
+        self._round = round
+        self._begun_waits: set[str] = set()
         for event in events:
             self._recollect(event)
 
@@ -67,6 +69,10 @@ class TaskJournal:
 
     def answer(self, key: str) -> JsonObject | None:
         return self._answers.get(key)
+
+    def has_begun(self, wait: Wait) -> bool:
+        """Whether this round has waited for it before."""
+        return wait.key in self._begun_waits
 
     @property
     def child_answers(self) -> Mapping[str, JsonObject]:
@@ -143,6 +149,8 @@ class TaskJournal:
             # A fork's steps come with their results; its own waits, and its own approval, are asked anew.
             if event.phase is StepPhase.result and not adopted:
                 self._answers[event.step_key] = payload["answer"]
+            if event.phase is StepPhase.intent and event.round == self._round:
+                self._begun_waits.add(event.step_key)
             return
         kind, fingerprint = StepKind(payload.pop("kind")), str(payload.pop("fingerprint"))
         if adopted:

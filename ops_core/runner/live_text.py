@@ -18,6 +18,8 @@ _log = get_logger()
 SEND_SECONDS = 0.02
 #: How often the text so far is saved, at most.
 SAVE_SECONDS = 0.25
+#: A piece repeats at most so many characters that were sent before.
+REPEATED_CHARACTERS = 1_000
 #: How long the end of a run waits for the last of its text to be deleted; what is left then, the housekeeper finds.
 _CLOSE_SECONDS = 2.0
 
@@ -30,6 +32,23 @@ class _Step:
     sent: int = 0
     unsent: list[str] = field(default_factory=list)
     unsaved: bool = False
+    #: How many characters the last save held that is known to be made.
+    saved: int = 0
+    #: What was sent after the save before that one. The next piece repeats it, so that a reader who has just read what
+    #: is saved need not wait for the next save.
+    recent: str = ""
+
+    def next_piece(self) -> str:
+        """What is to be sent now; it ends where the text ends."""
+        self.recent = self.recent[-REPEATED_CHARACTERS:] + "".join(self.unsent)
+        self.unsent.clear()
+        self.sent = self.length
+        return self.recent
+
+    def was_saved(self, length: int) -> None:
+        """Readers may rely on the save before this one: this one is too fresh for those who are reading now."""
+        self.recent = self.recent[max(0, self.saved - (self.sent - len(self.recent))) :]
+        self.saved = length
 
 
 class LiveTextHooks(NoHooks):
@@ -105,11 +124,10 @@ class LiveTextHooks(NoHooks):
         nudges = []
         for key, step in self._steps.items():
             if step.unsent:
-                text = "".join(step.unsent)
-                delta = TextDelta(step_key=key, epoch=self._lease.epoch, offset=step.sent, text=text)
+                text = step.next_piece()
+                offset = step.length - len(text)
+                delta = TextDelta(step_key=key, epoch=self._lease.epoch, offset=offset, text=text)
                 nudges.append(Nudge(NudgeKind.text, self._lease.task_id, delta=delta))
-                step.sent = step.length
-                step.unsent.clear()
         self._nudges.send(nudges)
 
     def _save_soon(self) -> None:
@@ -139,8 +157,10 @@ class LiveTextHooks(NoHooks):
                 step.pieces = ["".join(step.pieces)]
                 # Before it is known to be: a write whose answer is lost may have been made.
                 self._saved = True
+                text = step.pieces[0]
                 try:
-                    await self._texts.save_text(self._lease, key, step.pieces[0])
+                    await self._texts.save_text(self._lease, key, text)
                 except OpsCoreError:
                     step.unsaved = True
                     raise
+                step.was_saved(len(text))

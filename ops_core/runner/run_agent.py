@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from agentkit import Agent as RunnableAgent
 from agentkit.report import RunReport
-from agentkit.waits import RunSuspended
+from agentkit.waits import RunSuspended, WaitKind
 from agentkit.waits import Wait as AgentWait
 from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.domain.task import Task, TaskError
-from ops_core.domain.wait import Wait
+from ops_core.domain.wait import ChildWait, Wait
 from ops_core.ports import RunControl
 from ops_core.runner.children import ChildRefused, Children
 from ops_core.runner.journal import TaskJournal, retry_until_lost
@@ -91,6 +91,9 @@ class AgentRun:
         return tuple(begun) if len(begun) == len(waits) else ()
 
     async def _wait_of(self, wait: AgentWait) -> Wait | ChildRefused:
+        if wait.kind is WaitKind.child and self._journal.has_begun(wait):
+            # It runs already: whether it could be begun today is no question any more.
+            return ChildWait(key=wait.key, child=self._children.begun(self._task, wait.key, wait.request))
         return await wait_of(wait, task=self._task, children=self._children)
 
     async def _complete_child_answers(self) -> None:

@@ -11,10 +11,10 @@ from agentkit import Agent as RunnableAgent
 from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
 from agentkit.report import Finished, LimitReached, RunReport
 from ops_core.domain.agent import Agent, AgentDefinition
-from ops_core.domain.event import Event
+from ops_core.domain.event import EVENT_FORMAT, Event
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.retry import RetryPolicy
-from ops_core.domain.task import JsonObject, Task, TaskError, TaskStatus
+from ops_core.domain.task import JsonObject, Task, TaskError, TaskStatus, TaskUsage
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import AgentStore, Ended, Lease, Ring, RunControl, RunStopReason, RunStore
 from ops_core.runner.attempts import after_failure, attempt_crashed, attempt_timed_out, policy_of
@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 #: The number of `task.started` in a log that has nothing but `task.submitted` before it.
 _SEQ_OF_FIRST_CLAIM = 2
+#: How long a task is kept whose journal a newer version has written.
+_PASS_ON_SECONDS = 2.0
 
 
 class TaskRunner:
@@ -69,10 +71,12 @@ class TaskRunner:
             RunLost: the lease is over; somebody else goes on with the task.
         """
         events = await self._journaled(task, control)
+        if any(event.format > EVENT_FORMAT for event in events):
+            return await self._pass_on(task, control)
         journal = TaskJournal(self._runs, control, round=task.round, events=events)
         live = self._live(control.lease) if task.stream and self._live is not None else None
         try:
-            outcome = await self._execute(task, control, journal, events, live)
+            outcome = await self._execute(task, control, journal, live)
             ended = await self._finish(task, control, outcome)
             self._announce(ended.rings)
         finally:
@@ -101,6 +105,20 @@ class TaskRunner:
         _log.warning(LogEvent.task_ended, status=ended.status.value, error=_error_code(outcome))
         return ended.status
 
+    async def _pass_on(self, task: Task, control: RunControl) -> TaskStatus:
+        """Leave the task to workers of the newer version that wrote its journal: read by this one, its steps might be
+        done again. After a pause, or two old workers would pass it to and fro without rest."""
+        _log.warning(LogEvent.journal_newer, knows_format=EVENT_FORMAT)
+        outcome: Outcome = HandedOver(usage=task.usage)
+        try:
+            if control.stop_reason is None:
+                await asyncio.sleep(_PASS_ON_SECONDS)
+        except asyncio.CancelledError as stop:
+            outcome = _stopped(stop, control, task.usage)
+        ended = await self._finish(task, control, outcome)
+        self._announce(ended.rings)
+        return ended.status
+
     async def _journaled(self, task: Task, control: RunControl) -> Sequence[Event]:
         """What earlier claims wrote. The log numbers its events without a gap, so the first claim need not look."""
         if task.seq <= _SEQ_OF_FIRST_CLAIM:
@@ -125,7 +143,6 @@ class TaskRunner:
         task: Task,
         control: RunControl,
         journal: TaskJournal,
-        events: Sequence[Event],
         live: LiveTextHooks | None,
     ) -> Outcome:
         """How the run ends. Whatever goes wrong is an outcome; only a lost lease is raised."""
@@ -134,9 +151,9 @@ class TaskRunner:
             # It may have been told to stop while its journal was read.
             journal.check()
             async with deadline, attempt:
-                ran = await self._run_agent(task, control, journal, events, live)
+                ran = await self._run_agent(task, control, journal, live)
         except (asyncio.CancelledError, RunRevoked) as stop:
-            return _stopped(stop, control, journal)
+            return _stopped(stop, control, journal.usage)
         except AgentkitError as error:
             return self._failed(task, error, journal)
         except RunLost:
@@ -155,7 +172,6 @@ class TaskRunner:
         task: Task,
         control: RunControl,
         journal: TaskJournal,
-        events: Sequence[Event],
         live: LiveTextHooks | None,
     ) -> Ran:
         definition = await retry_until_lost(control, lambda: self._definition(task.agent_digest))
@@ -166,7 +182,7 @@ class TaskRunner:
             )
 
         run = AgentRun(
-            task, journal=journal, control=control, children=self._children, build=build, run_id=run_id_of(task, events)
+            task, journal=journal, control=control, children=self._children, build=build, run_id=run_id_of(task)
         )
         return await run.drive(definition)
 
@@ -215,15 +231,13 @@ async def _whatever_is_asked(work: Coroutine[Any, Any, T]) -> T:
         return await doing
 
 
-def run_id_of(task: Task, events: Sequence[Event]) -> str:
-    """What idempotency keys are made of: the task, and the round its journal began in.
+def run_id_of(task: Task) -> str:
+    """What the idempotency keys of calls that this round begins are made of.
 
-    A retry that goes on from the journal keeps it, so that a step that is tried again is the same step to the outside;
-    a retry from scratch means to do everything anew. What a fork has taken over is of round 0, and is another's.
+    A call that an earlier round has begun keeps its own key, which stands with its intent: tried again, it is the same
+    call to the outside. What a retry does anew is another one, or the outside would take it for done.
     """
-    rounds = [event.round for event in events if event.step_key is not None and event.round > 0]
-    first = min(rounds, default=task.round)
-    return f"{task.id}/{first}"
+    return f"{task.id}/{task.round}"
 
 
 def _remaining_seconds(task: Task) -> float | None:
@@ -237,14 +251,14 @@ def _timed_out(task: Task) -> TaskError:
     return TaskError("timeout", f"the task did not finish within its {task.timeout_seconds:g} s")
 
 
-def _stopped(stop: BaseException, control: RunControl, journal: TaskJournal) -> Outcome:
+def _stopped(stop: BaseException, control: RunControl, usage: TaskUsage) -> Outcome:
     match control.stop_reason:
         case RunStopReason.cancel:
             _take_back_cancellation(stop)
-            return Canceled(usage=journal.usage)
+            return Canceled(usage=usage)
         case RunStopReason.drain:
             _take_back_cancellation(stop)
-            return HandedOver(usage=journal.usage)
+            return HandedOver(usage=usage)
         case RunStopReason.lost:
             raise RunLost("the lease is over") from stop
         case None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import NoReturn
 from uuid import UUID
 
@@ -19,7 +20,8 @@ from ops_core.errors import (
     NotAnApprover,
 )
 from ops_core.ports import ApprovalQuery, ApprovalStore, Nudge, NudgeBus, NudgeKind, Voted
-from ops_core.services.cursors import decode_cursor, encode_cursor
+from ops_core.services.cursors import cut_page, decode_cursor
+from ops_core.services.id_prefixes import id_digits
 from ops_core.services.input_schema import schema_problems
 from ops_core.services.json_shape import json_problem
 from ops_core.services.limits import TaskLimits
@@ -39,6 +41,8 @@ class ApprovalFilter:
     agent: str | None = None
     #: Only those that the caller may decide; pending ones, unless statuses are named.
     mine: bool = False
+    #: Beginning of an id, with or without dashes.
+    id_prefix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +94,8 @@ class ApprovalService:
         query = _query(caller, filter, limit)
         if cursor is not None:
             query = replace(query, before=decode_cursor(query, cursor))
-        # One more than asked for tells whether there is a next page.
         found = await self._approvals.list_approvals(replace(query, limit=limit + 1))
-        if len(found) <= limit:
-            return ApprovalPage(found, None)
-        return ApprovalPage(found[:limit], encode_cursor(query, place_of(query, found[limit - 1])))
+        return ApprovalPage(*cut_page(query, found, limit, place_of=partial(place_of, query)))
 
     async def get(self, caller: Caller, approval_id: UUID) -> Approval:
         """Raises:
@@ -113,7 +114,8 @@ class ApprovalService:
         if not caller.may(Operation.decide):
             raise NotAnApprover(_why_never(caller))
         approval = await self._found(caller, approval_id)
-        _check_group(caller, approval)
+        if not _may_be_handed_on_to(caller, approval):
+            _check_group(caller, approval)
         # Of one that is not open any more the store says what became of it.
         if approval.status is ApprovalStatus.pending:
             self._check_fit(approval, ruling)
@@ -185,6 +187,7 @@ def _query(caller: Caller, filter: ApprovalFilter, limit: int) -> ApprovalQuery:
         task_id=filter.task_id,
         agent=filter.agent,
         groups=caller.groups if filter.mine and not caller.is_admin else None,
+        id_prefix=id_digits(filter.id_prefix),
         limit=limit,
     )
 
@@ -193,6 +196,13 @@ def _why_never(caller: Caller) -> str:
     if caller.agent is not None:
         return f"This is the key of the agent {caller.agent}, and an agent never decides: a person has to."
     return f"{caller.subject} may not decide approvals: that takes the role {roles_for(Operation.decide)}."
+
+
+def _may_be_handed_on_to(caller: Caller, approval: Approval) -> bool:
+    """Whether he is asked when the time of others is over. Whoever votes first after that hands it on, so only the
+    store can say whose turn it is."""
+    is_pending = approval.status is ApprovalStatus.pending
+    return is_pending and approval.can_escalate and caller.is_in_one_of(approval.request.escalate_to)
 
 
 def _check_group(caller: Caller, approval: Approval) -> None:

@@ -6,8 +6,10 @@ import base64
 import binascii
 import hashlib
 import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 from uuid import UUID
 
 from ops_core.errors import CursorMalformed, FieldProblem
@@ -17,8 +19,30 @@ _VERSION = 1
 _MAX_CHARS = 512
 
 
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class ListOfTask:
+    """A list of what belongs to one task."""
+
+    name: Literal["children", "signals"]
+    namespace: str
+    task_id: UUID
+
+
 #: What a cursor may be bound to.
-PagedQuery: TypeAlias = TaskQuery | ApprovalQuery
+PagedQuery: TypeAlias = TaskQuery | ApprovalQuery | ListOfTask
+
+
+def cut_page(
+    query: PagedQuery, found: Sequence[_T], limit: int, *, place_of: Callable[[_T], tuple[datetime, UUID]]
+) -> tuple[Sequence[_T], str | None]:
+    """The page, and the cursor of the next one. Of items one more than the limit was asked for: whether it is there
+    tells whether there is a next page."""
+    if len(found) <= limit:
+        return found, None
+    return found[:limit], encode_cursor(query, place_of(found[limit - 1]))
 
 
 def encode_cursor(query: PagedQuery, place: tuple[datetime, UUID]) -> str:
@@ -74,7 +98,10 @@ def _narrowing(query: PagedQuery) -> list[object]:
                 str(query.task_id),
                 query.agent,
                 None if query.groups is None else sorted(query.groups),
+                query.id_prefix,
             ]
+        case ListOfTask():
+            return [query.name, query.namespace, str(query.task_id)]
 
 
 def _malformed() -> CursorMalformed:

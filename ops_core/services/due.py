@@ -6,9 +6,10 @@ import asyncio
 import math
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from ops_core.errors import Unavailable
-from ops_core.ports import HousekeepingStore, Nudge, NudgeBus, NudgeKind
+from ops_core.ports import Nudge, NudgeBus, NudgeKind
 
 #: Two looks are never closer, however many nudges come.
 _SHORTEST_SECONDS = 0.02
@@ -16,18 +17,29 @@ _SHORTEST_SECONDS = 0.02
 _LATE_SECONDS = 0.001
 
 
+class SupportsDue(Protocol):
+    """What has something to do at a time."""
+
+    async def seconds_until_due(self) -> float | None:
+        """How long until then, by the database's clock; None when there is no such time.
+
+        Raises:
+            Unavailable.
+        """
+
+
 class DueAlarm:
-    """Sleeps for one loop until the store has something due; a nudge that something is due sooner cuts it short."""
+    """Sleeps for one loop until it has something due; a nudge that something is due sooner cuts it short."""
 
     def __init__(
         self,
-        store: HousekeepingStore,
+        asked: SupportsDue,
         nudges: NudgeBus | None = None,
         *,
         timeout_seconds: float = 5.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._store = store
+        self._asked = asked
         self._timeout_seconds = timeout_seconds
         self._clock = clock
         self._nudged = asyncio.Event()
@@ -63,7 +75,7 @@ class DueAlarm:
     async def _seconds_until_due(self, at_most_seconds: float, found: int) -> float:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                seconds = await self._store.seconds_until_due()
+                seconds = await self._asked.seconds_until_due()
         except (Unavailable, TimeoutError):
             return at_most_seconds
         if seconds is None:

@@ -163,8 +163,8 @@ def _bound_names(bare: str) -> set[str]:
 
 
 def _bare(text: str) -> str:
-    """The expression with empty texts, and without comments."""
-    return _TEXT.sub("''", text)
+    """The expression with empty texts, and without comments: these may stand wherever a blank may."""
+    return _TEXT.sub(lambda found: " " if found[0].startswith("//") else "''", text)
 
 
 def _data_problem(text: str, data: JsonObject) -> str | None:

@@ -74,6 +74,14 @@ class ScheduleFiring:
                 raise outcome
         return len(due)
 
+    async def seconds_until_due(self) -> float | None:
+        """How long until the next time of a schedule; None when there is none.
+
+        Raises:
+            Unavailable.
+        """
+        return await self._schedules.seconds_until_schedule()
+
     async def _fire_in_turn(self, schedule: Schedule, now: datetime) -> None:
         async with self._turns:
             await self._fire(schedule, now)

@@ -13,11 +13,13 @@ from ops_core.domain.task import ForkOrigin, JsonObject, NewTask, Task
 from ops_core.domain.uuid7 import Uuid7Source
 from ops_core.errors import AgentNotFound, FieldProblem, InputSchemaMismatch, InvalidInput, ModelNotConfigured
 from ops_core.ports import AgentStore
+from ops_core.services.expressions import prepare_expressions
 from ops_core.services.input_schema import InputSchemas
 from ops_core.services.json_shape import json_problem
 from ops_core.services.limits import TaskLimits
-from ops_core.services.submission import idempotency_key_problems
+from ops_core.services.submission import canonical, idempotency_key_problems
 from ops_core.services.submission_check import refusal
+from ops_core.services.task_keys import TaskKeys, keys_of_changed, makes_keys
 
 #: No agent has more steps.
 _MAX_STEP = 1_000_000
@@ -75,7 +77,8 @@ class ForkCheck:
             raise ModelNotConfigured(detail, problems=[FieldProblem("/model", detail)])
         if changed != definition:
             await self._agents.put_version(caller.namespace, changed)
-        return self._new_task(caller, source, request, digest=changed.digest, input=input)
+        keys = await _keys(changed, source, input)
+        return self._new_task(caller, source, request, digest=changed.digest, input=input, keys=keys)
 
     def _check_input(self, caller: Caller, source: Task, definition: AgentDefinition, input: JsonObject) -> None:
         version = Agent(
@@ -90,7 +93,7 @@ class ForkCheck:
             raise refusal(InputSchemaMismatch, [FieldProblem("/input" + one.pointer, one.detail) for one in found])
 
     def _new_task(
-        self, caller: Caller, source: Task, request: ForkRequest, *, digest: str, input: JsonObject
+        self, caller: Caller, source: Task, request: ForkRequest, *, digest: str, input: JsonObject, keys: TaskKeys
     ) -> NewTask:
         key = request.idempotency_key
         return NewTask(
@@ -109,10 +112,10 @@ class ForkCheck:
             request_hash=None if key is None else fork_hash(source, request),
             queue_timeout_seconds=source.queue_timeout_seconds,
             attempt_timeout_seconds=source.attempt_timeout_seconds,
-            concurrency_key=source.concurrency_key,
-            concurrency_limit=source.concurrency_limit,
-            rate=source.rate,
-            fairness_key=source.fairness_key,
+            concurrency_key=keys.concurrency_key,
+            concurrency_limit=keys.concurrency_limit,
+            rate=keys.rate,
+            fairness_key=keys.fairness_key,
             session_id=source.session_id,
             stream=source.stream,
             forked_from=ForkOrigin(task_id=source.id, round=source.round, before_step=request.before_step),
@@ -129,9 +132,25 @@ def fork_hash(source: Task, request: ForkRequest) -> str:
         "before_step": request.before_step,
         "instructions": request.instructions,
         "model": None if model is None else [model.provider, model.name],
-        "input": request.input,
+        "input": canonical(request.input),
     }
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+async def _keys(definition: AgentDefinition, source: Task, input: JsonObject) -> TaskKeys:
+    """Raises:
+    InvalidInput: a rule of the agent makes no key of the changed input.
+    """
+    keys = TaskKeys(
+        concurrency_key=source.concurrency_key,
+        concurrency_limit=source.concurrency_limit,
+        rate=source.rate,
+        fairness_key=source.fairness_key,
+    )
+    if input == source.input or not makes_keys(definition):
+        return keys
+    await prepare_expressions()
+    return keys_of_changed(definition, keys, source.input, input)
 
 
 def _changed(definition: AgentDefinition, request: ForkRequest) -> AgentDefinition:

@@ -6,10 +6,11 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 from ops_core.errors import BrokerUnavailable, Unavailable
 from ops_core.ports import Doorbell, HousekeepingStore, NudgeBus, QueueBacklog, Ring
-from ops_core.services.due import DueAlarm
+from ops_core.services.due import DueAlarm, SupportsDue
 from ops_core.services.relay import Relay
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -21,6 +22,12 @@ TICK_LIMIT = 500
 RING_AGAIN_LIMIT = 1000
 #: A worker process that was not heard of for so long is gone; long enough to be seen on the list as silent before.
 WORKER_SILENT_SECONDS = 3600.0
+
+
+class TimedChore(SupportsDue, Protocol):
+    """A tick that has times of its own, such as the firing of schedules."""
+
+    async def tick(self) -> int: ...
 
 
 class HousekeepingLoop:
@@ -99,9 +106,11 @@ class Housekeeper:
         clock: Callable[[], float] = time.monotonic,
         nudges: NudgeBus | None = None,
         chores: Sequence[tuple[str, Callable[[], Awaitable[int]]]] = (),
+        timed_chores: Sequence[tuple[str, TimedChore]] = (),
     ) -> None:
         """With `nudges` it hears of what is due sooner than it expects; without, that waits for the next look.
-        `chores` are further ticks by name, each in a loop of its own."""
+        `chores` are further ticks by name, each in a loop of its own; `timed_chores` do not wait out their pause when
+        something is due."""
         self._store = store
         self._doorbell = doorbell
         self._relay = relay
@@ -112,13 +121,14 @@ class Housekeeper:
         self._rung_again: dict[str, tuple[int, float]] = {}
         self._running: list[asyncio.Task[None]] = []
         self._alarm = DueAlarm(store, nudges, clock=clock)
+        alarms = {name: DueAlarm(chore, clock=clock) for name, chore in timed_chores}
         self.loops = tuple(
             HousekeepingLoop(
                 name,
                 tick,
                 interval_seconds=interval_seconds,
                 timeout_seconds=tick_timeout_seconds,
-                alarm=self._alarm if name == "release_due" else None,
+                alarm=self._alarm if name == "release_due" else alarms.get(name),
             )
             for name, tick in (
                 ("release_due", self._release_due),
@@ -127,6 +137,7 @@ class Housekeeper:
                 ("ring_again", self._ring_again),
                 ("forget_workers", self._forget_workers),
                 ("forget_text", self._forget_text),
+                *((name, chore.tick) for name, chore in timed_chores),
                 *chores,
             )
         )

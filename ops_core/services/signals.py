@@ -13,6 +13,7 @@ from ops_core.domain.task import JsonValue
 from ops_core.domain.uuid7 import Uuid7Source
 from ops_core.errors import FieldProblem, InvalidInput, TaskNotFound
 from ops_core.ports import Nudge, NudgeBus, NudgeKind, Sent, SignalStore, TaskStore
+from ops_core.services.cursors import ListOfTask, cut_page, decode_cursor
 from ops_core.services.json_shape import json_problem
 from ops_core.services.limits import TaskLimits
 from ops_core.services.permission import require
@@ -20,7 +21,7 @@ from ops_core.services.relay import SupportsAnnounce
 from ops_core.services.submission import idempotency_key_problems
 from ops_core.telemetry import LogEvent, get_logger
 
-#: Most signals that a list tells.
+#: Most signals in one page.
 MAX_LISTED = 1_000
 
 _NAME = re.compile(SIGNAL_NAME)
@@ -34,6 +35,14 @@ class SignalRequest:
     payload: JsonValue = None
     #: The same key to the same task is the same signal.
     idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignalPage:
+    """Some signals, in the order of sending, and where the list goes on."""
+
+    signals: Sequence[Signal]
+    next_cursor: str | None
 
 
 class SignalService:
@@ -75,11 +84,11 @@ class SignalService:
             self._log.info(LogEvent.signal_sent, task_id=str(task_id), signal=request.name, by=caller.subject)
         return sent
 
-    async def list(self, caller: Caller, task_id: UUID, *, limit: int) -> Sequence[Signal]:
+    async def list(self, caller: Caller, task_id: UUID, *, limit: int, cursor: str | None) -> SignalPage:
         """Those sent to the task, oldest first.
 
         Raises:
-            TaskNotFound, InvalidInput.
+            TaskNotFound, CursorMalformed, InvalidInput.
         """
         require(caller, Operation.look)
         if not 1 <= limit <= MAX_LISTED:
@@ -87,7 +96,10 @@ class SignalService:
             raise InvalidInput(f"`limit` {detail}.", problems=[FieldProblem("/limit", detail)])
         if await self._tasks.get_task(caller.namespace, task_id) is None:
             raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
-        return await self._signals.list_signals(caller.namespace, task_id, limit=limit)
+        query = ListOfTask("signals", caller.namespace, task_id)
+        after = None if cursor is None else decode_cursor(query, cursor)
+        found = await self._signals.list_signals(caller.namespace, task_id, limit=limit + 1, after=after)
+        return SignalPage(*cut_page(query, found, limit, place_of=lambda one: (one.sent_at, one.id)))
 
     def _problems(self, request: SignalRequest) -> Iterator[FieldProblem]:
         if not _NAME.fullmatch(request.name):

@@ -66,10 +66,10 @@ def request_hash(submission: Submission) -> str:
     """SHA-256 (hex) of what was asked for, the same through every door; keys and trace context are no part of it."""
     body = {
         "agent": submission.agent,
-        "input": _canonical(submission.effective_input),
+        "input": canonical(submission.effective_input),
         "priority": submission.priority,
         "run_at": submission.run_at.astimezone(UTC).isoformat() if submission.run_at else None,
-        "timeout_seconds": _canonical(submission.timeout_seconds),
+        "timeout_seconds": canonical(submission.timeout_seconds),
         "max_attempts": submission.max_attempts,
         "queue": submission.queue,
         "labels": dict(submission.labels),
@@ -79,10 +79,10 @@ def request_hash(submission: Submission) -> str:
     }
     rate = submission.rate
     added_later = {
-        "queue_timeout_seconds": _canonical(submission.queue_timeout_seconds),
-        "attempt_timeout_seconds": _canonical(submission.attempt_timeout_seconds),
+        "queue_timeout_seconds": canonical(submission.queue_timeout_seconds),
+        "attempt_timeout_seconds": canonical(submission.attempt_timeout_seconds),
         "concurrency_limit": submission.concurrency_limit,
-        "rate": None if rate is None else [rate.key, rate.limit, _canonical(rate.per_seconds)],
+        "rate": None if rate is None else [rate.key, rate.limit, canonical(rate.per_seconds)],
         "stream": submission.stream or None,
     }
     # Only where they say something: a request from before there were these fields must keep its hash.
@@ -90,15 +90,15 @@ def request_hash(submission: Submission) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def _canonical(value: JsonValue) -> JsonValue:
-    """The value with 2.0 written as 2: protobuf's Struct knows no integers."""
+def canonical(value: JsonValue) -> JsonValue:
+    """The value with 2.0 written as 2: protobuf's Struct knows no integers. Requests are compared in this form."""
     match value:
         case float() if value.is_integer():
             return int(value)
         case dict():
-            return {key: _canonical(item) for key, item in value.items()}
+            return {key: canonical(item) for key, item in value.items()}
         case list() | tuple():
-            return [_canonical(item) for item in value]
+            return [canonical(item) for item in value]
     return value
 
 

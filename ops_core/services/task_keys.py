@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ops_core.domain.agent import AgentDefinition, KeyRule
 from ops_core.domain.task import JsonObject, RateLimit
@@ -56,6 +56,30 @@ def keys_of(definition: AgentDefinition, input: JsonObject, *, given: TaskKeys |
         rate=given.rate or _rate(rules[1], rate),
         fairness_key=given.fairness_key or fairness,
     )
+
+
+def keys_of_changed(definition: AgentDefinition, keys: TaskKeys, before: JsonObject, after: JsonObject) -> TaskKeys:
+    """What becomes of the keys of a task whose input is changed: those that the agent's rules had made of it are made
+    anew, those that were given stay.
+
+    Raises:
+        InvalidInput: as `keys_of`.
+    """
+    rules = definition.concurrency, definition.rate, definition.fairness
+    rate_key = keys.rate.key if keys.rate is not None else None
+    own = [
+        None if rule is not None and key_of(rule.key, "input", before) == key else key
+        for rule, key in zip(rules, (keys.concurrency_key, rate_key, keys.fairness_key), strict=True)
+    ]
+    given = TaskKeys(
+        concurrency_key=own[0],
+        concurrency_limit=keys.concurrency_limit,
+        rate=keys.rate if own[1] is not None else None,
+        fairness_key=own[2],
+    )
+    made = keys_of(definition, after, given=given)
+    # The new input may make no key, and then there is nothing to bound.
+    return made if made.concurrency_key is not None else replace(made, concurrency_limit=None)
 
 
 def _limit(rule: KeyRule | None, key: str | None) -> int | None:

@@ -26,8 +26,9 @@ from ops_core.errors import (
     TaskNotFound,
 )
 from ops_core.ports import Added, AgentStore, Nudge, NudgeBus, NudgeKind, TaskQuery, TaskStore
-from ops_core.services.cursors import decode_cursor, encode_cursor
+from ops_core.services.cursors import ListOfTask, cut_page, decode_cursor
 from ops_core.services.forks import ForkCheck, ForkRequest, fork_hash
+from ops_core.services.id_prefixes import id_digits
 from ops_core.services.limits import TaskLimits
 from ops_core.services.permission import require
 from ops_core.services.relay import SupportsAnnounce
@@ -70,7 +71,7 @@ class TaskFilter:
 
 @dataclass(frozen=True, slots=True)
 class TaskPage:
-    """Some tasks, newest first, and where the list goes on."""
+    """Some tasks, in the order of their list, and where it goes on."""
 
     tasks: Sequence[Task]
     next_cursor: str | None
@@ -177,12 +178,8 @@ class TaskService:
         query = self._query(caller, filter, limit)
         if cursor is not None:
             query = replace(query, before=decode_cursor(query, cursor))
-        # One more than asked for tells whether there is a next page.
         found = await self._tasks.list_tasks(replace(query, limit=limit + 1))
-        if len(found) <= limit:
-            return TaskPage(found, None)
-        last = found[limit - 1]
-        return TaskPage(found[:limit], encode_cursor(query, (last.created_at, last.id)))
+        return TaskPage(*cut_page(query, found, limit, place_of=_place_of))
 
     def _query(self, caller: Caller, filter: TaskFilter, limit: int) -> TaskQuery:
         _check_between("limit", limit, 1, self._limits.max_page)
@@ -190,9 +187,6 @@ class TaskService:
             when: datetime | None = getattr(filter, name)
             if when is not None and when.utcoffset() is None:
                 _refuse(name, "must have a time zone, such as 2026-01-31T09:00:00Z")
-        prefix = None if filter.id_prefix is None else filter.id_prefix.replace("-", "").lower()
-        if prefix is not None and (not 0 < len(prefix) <= 32 or prefix.strip("0123456789abcdef")):
-            _refuse("id_prefix", "must be 1 to 32 hexadecimal digits, dashes aside")
         return TaskQuery(
             namespace=caller.namespace,
             statuses=filter.statuses,
@@ -201,7 +195,7 @@ class TaskService:
             labels=filter.labels,
             created_after=filter.created_after,
             created_before=filter.created_before,
-            id_prefix=prefix,
+            id_prefix=id_digits(filter.id_prefix),
             limit=limit,
         )
 
@@ -271,15 +265,18 @@ class TaskService:
             return None
         return await self._tasks.find_submitted(caller.namespace, key, request_hash=fork_hash(source, request))
 
-    async def children(self, caller: Caller, task_id: UUID, *, limit: int) -> Sequence[Task]:
+    async def children(self, caller: Caller, task_id: UUID, *, limit: int, cursor: str | None) -> TaskPage:
         """The tasks it has called, of all rounds, oldest first.
 
         Raises:
-            TaskNotFound, InvalidInput.
+            TaskNotFound, CursorMalformed, InvalidInput.
         """
         _check_between("limit", limit, 1, self._limits.max_page)
         await self.get(caller, task_id)
-        return await self._tasks.list_children(caller.namespace, task_id, limit=limit)
+        query = ListOfTask("children", caller.namespace, task_id)
+        after = None if cursor is None else decode_cursor(query, cursor)
+        found = await self._tasks.list_children(caller.namespace, task_id, limit=limit + 1, after=after)
+        return TaskPage(*cut_page(query, found, limit, place_of=_place_of))
 
     async def ancestors(self, caller: Caller, task_id: UUID) -> Sequence[Task]:
         """The task, the one that called it, that one's caller, and so on up.
@@ -345,6 +342,10 @@ class TaskService:
                 async with aclosing(texts.until_news(task)) as told:
                     async for delta in told:
                         yield delta
+
+
+def _place_of(task: Task) -> tuple[datetime, UUID]:
+    return task.created_at, task.id
 
 
 def _check_between(name: str, value: float, least: float, most: float) -> None:

@@ -16,7 +16,6 @@ from ops_core.domain.approval import (
     ApprovalStatus,
     Decided,
     Decision,
-    OnTimeout,
     Vote,
 )
 from ops_core.domain.event import EventType
@@ -41,12 +40,6 @@ async def approvals_from(
         for vote in await read(said.order_by(column.approval_id, column.number)):
             votes[vote["approval_id"]].append(_vote(vote))
     return [_approval(row, votes[row["id"]]) for row in rows]
-
-
-def can_escalate(approval: Approval) -> bool:
-    """Whether another group is asked when nobody decides in time: once."""
-    request = approval.request
-    return request.on_timeout is OnTimeout.escalate and bool(request.escalate_to) and approval.escalated_at is None
 
 
 async def escalate(settlement: Settlement, approval: Approval) -> Approval:

@@ -16,9 +16,10 @@ from ops_core.domain.task import JsonObject
 from ops_core.errors import ApprovalDecided, ApprovalExpired, ApprovalNotFound, TaskFinished
 from ops_core.ports import ApprovalQuery, Voted
 from ops_core.storage import settle
-from ops_core.storage.approval_rows import approvals_from, can_escalate, decide, escalate
+from ops_core.storage.approval_rows import approvals_from, decide, escalate
 from ops_core.storage.consequences import written
 from ops_core.storage.family import with_parents
+from ops_core.storage.id_ranges import ids_beginning
 from ops_core.storage.json_text import refuse_unstorable
 from ops_core.storage.long_json import stored_in
 from ops_core.storage.reader import Reader
@@ -57,7 +58,7 @@ class SqlApprovalStore:
         refuse_unstorable(by=vote.by, reason=vote.reason)
         known = await self.get_approval(namespace, approval_id)
         if known is None:
-            raise ApprovalNotFound(f"there is no approval {approval_id}")
+            raise ApprovalNotFound(f"There is no approval {approval_id}. List approvals to find the one you mean.")
 
         #: What an earlier try wrote, or not: its answer was lost.
         tried: Sequence[Change] | None = None
@@ -89,6 +90,8 @@ class SqlApprovalStore:
             statement = statement.where(column.agent == query.agent)
         if query.groups is not None:
             statement = statement.where(or_(column.deciders == [], self._asks_one_of(query.groups)))
+        if query.id_prefix:
+            statement = statement.where(column.id.between(*ids_beginning(query.id_prefix)))
         if query.statuses == _PENDING:
             return _soonest_first(statement.where(text("status = 'pending'")), query)
         if query.statuses:
@@ -122,9 +125,9 @@ async def _current(settlement: Settlement, approval_id: UUID) -> Approval:
     rows = await settlement.tx.run(select(approvals).where(approvals.c.id == approval_id).with_for_update())
     found = await approvals_from(rows, settlement.tx.run)
     if not found:
-        raise ApprovalNotFound(f"there is no approval {approval_id}")
+        raise ApprovalNotFound(f"There is no approval {approval_id}. List approvals to find the one you mean.")
     approval = found[0]
-    if _is_over(settlement, approval) and can_escalate(approval):
+    if _is_over(settlement, approval) and approval.can_escalate:
         return await escalate(settlement, approval)
     return approval
 
@@ -148,21 +151,26 @@ def _check_open(settlement: Settlement, approval: Approval) -> None:
     """Raises:
     ApprovalDecided, ApprovalExpired, TaskFinished.
     """
-    task = settlement.held(approval.task_id)
     if approval.status is ApprovalStatus.expired or _is_over(settlement, approval):
-        raise ApprovalExpired(f"nobody decided in time: it expired at {settle.rfc3339(approval.expires_at)}")
-    if approval.status is ApprovalStatus.closed or task is None:
-        ended = f"is {task.status}" if task is not None else "is gone"
-        raise TaskFinished(f"the task {ended}: it ended before anybody decided, and nothing waits for this any more")
-    if approval.status is not ApprovalStatus.pending:
+        raise ApprovalExpired(f"Nobody decided in time: it expired at {settle.rfc3339(approval.expires_at)}.")
+    # What was decided outlives its task, so the task is asked for last.
+    if approval.status not in (ApprovalStatus.pending, ApprovalStatus.closed):
         raise ApprovalDecided(_who_decided(approval))
+    task = settlement.held(approval.task_id)
+    if approval.status is ApprovalStatus.closed or task is None:
+        # A task that ended may have been retried since.
+        stands = f"is {task.status}" if task is not None else "is gone"
+        raise TaskFinished(
+            f"It was closed, since its task ended or went on before anybody decided. Nothing waits for it; the task "
+            f"{stands} now."
+        )
 
 
 def _who_decided(approval: Approval) -> str:
     decided = weighed(approval.request, approval.votes)
     by = " and ".join(decided.by) if decided is not None else "somebody"
     said = f" ({approval.votes[-1].decision})" if approval.votes else ""
-    return f"{by} decided at {settle.rfc3339(approval.decided_at)}: it is {approval.status}{said}"
+    return f"{by} decided at {settle.rfc3339(approval.decided_at)}: it is {approval.status}{said}."
 
 
 async def _counted(settlement: Settlement, approval: Approval, new: NewVote) -> Approval:

@@ -11,7 +11,7 @@ from ops_core.domain.task import LIVE, JsonObject, NewTask, Parent
 from ops_core.domain.wait import ChildWait
 from ops_core.errors import InvalidInput
 from ops_core.storage import settle, waits
-from ops_core.storage.admission import insert_tasks
+from ops_core.storage.admission import insert_blocked
 from ops_core.storage.json_text import load_json
 from ops_core.storage.long_json import stored_in
 from ops_core.storage.schema import tasks
@@ -37,11 +37,14 @@ async def start(settlement: Settlement, parent: HeldTask, wanted: Sequence[Child
         task_insert(child, await stored_in(tx, child.namespace, child.input))
         for child in sorted(new, key=lambda child: child.id)
     ]
-    added = {row.id: row for row in await insert_tasks(tx, inserts)}
+    inserted, asking = await insert_blocked(tx, inserts)
+    await settlement.arrive(asking)
+    added = {row.id: row for row in inserted}
     for child in new:
         if child.id not in added:
             raise InvalidInput(f"the child task {child.id} was not added: another task has its id or idempotency key")
-        if (ring := ring_of_added(child, added[child.id])) is not None:
+        # One that asks its keys is rung for when they let it in.
+        if child.id not in asking and (ring := ring_of_added(child, added[child.id])) is not None:
             settlement.ring(ring)
     after = replace(parent, pending_children=parent.pending_children + len(new))
     settlement.change(Change(parent, after, settlement.now, ()))

@@ -60,7 +60,7 @@ class SqlForkStore:
     async def _found(self, namespace: str, task_id: UUID) -> Task:
         found = await self._tasks.get_task(namespace, task_id)
         if found is None:
-            raise TaskNotFound(f"there is no task {task_id}")
+            raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
         return found
 
 
@@ -69,10 +69,12 @@ def _finished(source_id: UUID, new: NewTask, held: Held) -> HeldTask:
     TaskNotFound, TaskNotFinished.
     """
     if not held.tasks or held.tasks[0].namespace != new.namespace:
-        raise TaskNotFound(f"there is no task {source_id}")
+        raise TaskNotFound(f"There is no task {source_id}. List tasks to find the one you mean.")
     source = held.tasks[0]
     if not source.status.is_final:
-        raise TaskNotFinished(f"the task is {source.status}; only a finished task can be forked")
+        raise TaskNotFinished(
+            f"The task is {source.status}: only a finished task can be forked. Cancel it first, or wait for it."
+        )
     return source
 
 

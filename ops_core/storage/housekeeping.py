@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, select, text, tuple_
 
+from ops_core.domain.event import EventType
 from ops_core.domain.task import TaskStatus
 from ops_core.ports import QueueBacklog, Ring
 from ops_core.storage import settle
@@ -17,6 +19,7 @@ from ops_core.storage.family import tellable
 from ops_core.storage.key_housekeeping import KeyHousekeeping
 from ops_core.storage.lapses import lapse
 from ops_core.storage.reader import Reader
+from ops_core.storage.schema import task_events, workers
 from ops_core.storage.settlement import Settlement, merged, rings_of
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.writes import Change, Held, HeldTask, Transaction
@@ -47,8 +50,9 @@ SELECT
     (SELECT run_at FROM tasks WHERE status = 'scheduled' ORDER BY run_at LIMIT 1) AS scheduled,
     (SELECT wake_at FROM tasks WHERE status = 'waiting' AND wake_at IS NOT NULL ORDER BY wake_at LIMIT 1) AS waiting,
     (SELECT release_at FROM rate_keys WHERE release_at IS NOT NULL ORDER BY release_at LIMIT 1) AS held_back,
+    (SELECT release_at FROM concurrency_keys WHERE release_at IS NOT NULL ORDER BY release_at LIMIT 1) AS left_over,
     CURRENT_TIMESTAMP AS now
-""").columns(scheduled=UtcTime, waiting=UtcTime, held_back=UtcTime)
+""").columns(scheduled=UtcTime, waiting=UtcTime, held_back=UtcTime, left_over=UtcTime)
 
 
 class SqlHousekeepingStore:
@@ -74,7 +78,7 @@ class SqlHousekeepingStore:
 
         changes = await self._single.run_repeatable(release)
         self._single.tell(changes)
-        return merged([*rings_of(changes), *await self._keys.let_in_by_rate()])
+        return merged([*rings_of(changes), *await self._keys.let_in_due()])
 
     async def seconds_until_due(self) -> float | None:
         (row,) = await self._reader.rows(_NEXT_DUE)
@@ -82,10 +86,21 @@ class SqlHousekeepingStore:
         return (min(times) - self._now(row)).total_seconds() if times else None
 
     async def take_back_expired(self, *, limit: int, max_crashes: int) -> Sequence[Ring]:
-        def take_back(held: HeldTask, now: datetime) -> Change:
-            return settle.taken_back(held, max_crashes, now)
+        async def take_back(tx: Transaction) -> Sequence[Change]:
+            held = await tx.lock_expired(limit)
+            settlement = Settlement(tx, held)
+            lost = await tellable(settlement, held.tasks)
+            stuck, orphans = await _no_further_than_started(tx, lost), await _of_dead_workers(tx, lost, held.now)
+            for task in lost:
+                got_on, worker_died = task.id not in stuck, task.id in orphans
+                settlement.change(
+                    settle.taken_back(task, max_crashes, held.now, got_on=got_on, worker_died=worker_died)
+                )
+            return await written(settlement)
 
-        return rings_of(await self._change(lambda tx: tx.lock_expired(limit), take_back))
+        changes = await self._single.run_repeatable(take_back)
+        self._single.tell(changes)
+        return rings_of(changes)
 
     async def fail_overdue(self, *, limit: int) -> tuple[int, Sequence[Ring]]:
         changes = await self._change(lambda tx: tx.lock_overdue(limit), settle.overdue)
@@ -123,3 +138,37 @@ class SqlHousekeepingStore:
         # SQLite's own CURRENT_TIMESTAMP knows no fractions.
         now: datetime = self._machine_clock() if self._machine_clock is not None else row["now"]
         return now
+
+
+async def _no_further_than_started(tx: Transaction, lost: Sequence[HeldTask]) -> set[UUID]:
+    """Those whose last event is that they were started."""
+    if not lost:
+        return set()
+    event = task_events.c
+    last = tuple_(event.task_id, event.seq).in_([(task.id, task.seq) for task in lost])
+    rows = await tx.run(select(event.task_id).where(last, event.type == EventType.task_started))
+    return {row["task_id"] for row in rows}
+
+
+async def _of_dead_workers(tx: Transaction, lost: Sequence[HeldTask], now: datetime) -> set[UUID]:
+    """Those whose worker has fallen silent while others were heard of.
+
+    When nobody was, the database was away, or the network, and leases are lost although no worker has died.
+    """
+    if not lost:
+        return set()
+    worker = workers.c
+    holders = {task.worker_id for task in lost}
+    rows = await tx.run(select(worker.worker_id, worker.seen_at).where(worker.worker_id.in_(sorted(map(str, holders)))))
+    seen = {row["worker_id"]: row["seen_at"] for row in rows}
+    (newest,) = await tx.run(select(func.max(worker.seen_at, type_=UtcTime).label("at")))
+
+    def has_died(task: HeldTask) -> bool:
+        last = seen.get(task.worker_id)
+        if last is None or task.lease_expires_at is None:
+            return True
+        # A worker is heard of with each renewal, three times in a lease.
+        lease: timedelta = task.lease_expires_at - last
+        return lease > timedelta(0) and bool(newest["at"] > now - lease / 2)
+
+    return {task.id for task in lost if has_died(task)}

@@ -72,10 +72,13 @@ def check_reached(steps: Sequence[Mapping[str, Any]], before_step: int, status: 
         StepNotFound: the journal does not reach `before_step`.
     """
     last = max((step_number(step["step_key"]) for step in steps), default=0)
-    if last + 1 == before_step and status is not TaskStatus.completed and not _unfinished(steps):
+    done = _done(steps)
+    # What was written on the way to a result (another try, a question) is over with it.
+    open_ones = {key for key in _unfinished(steps) if _step_of(key) not in done}
+    if last + 1 == before_step and status is not TaskStatus.completed and not open_ones:
         return
     if not 1 <= before_step <= max(last, 1):
-        raise StepNotFound(f"the task has no step {before_step}: its last one is {last}" if last else _NO_STEPS)
+        raise StepNotFound(f"The task has no step {before_step}: its last one is {last}." if last else _NO_STEPS)
 
 
 def taken_over(steps: Sequence[Mapping[str, Any]], before_step: int) -> list[int]:
@@ -91,13 +94,21 @@ def step_number(step_key: str) -> int:
     return int(number) if number.isdecimal() else 0
 
 
-_NO_STEPS = "the task has no steps yet: only step 1 can be named, or a retry from scratch"
+_NO_STEPS = "The task has no steps yet: only step 1 can be named, or a retry from scratch."
 
 
 def _is_before(step: Mapping[str, Any], bound: int | None) -> bool:
     return bound is None or step_number(step["step_key"]) < bound
 
 
+def _step_of(key: str) -> str:
+    """Of `3/tool/1/again/1`: `3/tool/1`."""
+    return "/".join(key.split("/")[:3])
+
+
+def _done(steps: Sequence[Mapping[str, Any]]) -> set[str]:
+    return {step["step_key"] for step in steps if step["phase"] == StepPhase.result}
+
+
 def _unfinished(steps: Sequence[Mapping[str, Any]]) -> set[str]:
-    done = {step["step_key"] for step in steps if step["phase"] == StepPhase.result}
-    return {step["step_key"] for step in steps} - done
+    return {step["step_key"] for step in steps} - _done(steps)

@@ -1,8 +1,8 @@
-"""What keys need from the housekeeper: rates that let in more as time goes by, and rows that nobody uses any more."""
+"""What keys need from the housekeeper: lines that are to be looked at by now, and rows that nobody uses any more."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -13,14 +13,14 @@ from ops_core.storage import key_rows, keys, ranks
 from ops_core.storage.column_types import UtcTime
 from ops_core.storage.settlement import merged, rings_of
 from ops_core.storage.single_write import SingleWrite
-from ops_core.storage.writes import Transaction
+from ops_core.storage.writes import Change, Transaction
 
-#: Rate keys that one tick looks at; each is a transaction of its own.
-_RATES_A_TICK = 100
+#: Keys of each kind that one tick looks at; each is a transaction of its own.
+_KEYS_A_TICK = 100
 
 # A row of a key that somebody holds or waits for stays.
 _SWEEP_PLACES = """DELETE FROM concurrency_keys WHERE (namespace, concurrency_key) IN (
-    SELECT namespace, concurrency_key FROM concurrency_keys WHERE held = 0 AND used_at < :before
+    SELECT namespace, concurrency_key FROM concurrency_keys WHERE held = 0 AND release_at IS NULL AND used_at < :before
     ORDER BY namespace, concurrency_key LIMIT :limit {locking})
 RETURNING 1 AS gone"""
 _SWEEP_RATES = """DELETE FROM rate_keys WHERE (namespace, rate_key) IN (
@@ -47,14 +47,20 @@ class KeyHousekeeping:
         self._sweeps = [text(statement.format(locking=locking)) for statement in (_SWEEP_PLACES, _SWEEP_RATES)]
         self._sweep_ranks = text(_SWEEP_RANKS.format(locking=locking))
 
-    async def let_in_by_rate(self) -> Sequence[Ring]:
-        """Let in tasks whose rate allows it by now."""
+    async def let_in_due(self) -> Sequence[Ring]:
+        """Let in tasks whose rate allows it by now, and those for whom a place was left."""
         rings: list[Ring] = []
-        for name in await self._single.run_repeatable(_rates_due):
-            changes = await self._single.run_repeatable(partial(keys.let_in_due, name=name))
-            self._single.tell(changes)
-            rings += rings_of(changes)
+        rates, places = await self._single.run_repeatable(_keys_due)
+        for name in rates:
+            rings += await self._let_in(partial(keys.let_in_by_rate, name=name))
+        for name in places:
+            rings += await self._let_in(partial(keys.let_in_by_place, name=name))
         return merged(rings)
+
+    async def _let_in(self, look: Callable[[Transaction], Awaitable[Sequence[Change]]]) -> Sequence[Ring]:
+        changes = await self._single.run_repeatable(look)
+        self._single.tell(changes)
+        return rings_of(changes)
 
     async def sweep_keys(self, *, unused_seconds: float, limit: int) -> int:
         """Delete rows of keys that were not used for so long, and that nobody holds; at most `limit` of each kind."""
@@ -72,5 +78,7 @@ class KeyHousekeeping:
         return swept
 
 
-async def _rates_due(tx: Transaction) -> Sequence[key_rows.Name]:
-    return await key_rows.rates_due(tx, await tx.now(), limit=_RATES_A_TICK)
+async def _keys_due(tx: Transaction) -> tuple[Sequence[key_rows.Name], Sequence[key_rows.Name]]:
+    now = await tx.now()
+    rates = await key_rows.rates_due(tx, now, limit=_KEYS_A_TICK)
+    return rates, await key_rows.places_due(tx, now, limit=_KEYS_A_TICK)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import TextClause, Uuid, bindparam, text
+from sqlalchemy import Text, TextClause, Uuid, bindparam, select, text
 
 from ops_core.domain.rate import Rate
 from ops_core.storage.column_types import UtcTime
-from ops_core.storage.schema import IS_LET_IN_BY_RATE
+from ops_core.storage.schema import IS_LET_IN_BY_RATE, rate_keys
 from ops_core.storage.writes import Transaction
 
 #: Namespace and key.
@@ -20,11 +20,11 @@ Name: TypeAlias = tuple[str, str]
 
 _NOBODY = UUID(int=0)
 
-# Who is next when a place is free: those that fit and that their rate, if they have one, does not hold back.
+# Who is next when a place is free: those that fit and that their rate, if they have one, may let in now.
 _BLOCKED_BY_CONCURRENCY = text("""
 SELECT id FROM tasks t WHERE blocked AND concurrency_key IS NOT NULL AND namespace = :namespace
     AND concurrency_key = :key AND concurrency_limit > :held AND id NOT IN :passed_over
-    AND (rate_key IS NULL OR attempt > 0 OR EXISTS (
+    AND (rate_key IS NULL OR attempt > 0 OR rate_key NOT IN :closed_rates AND EXISTS (
         SELECT 1 FROM rate_keys r WHERE r.namespace = t.namespace AND r.rate_key = t.rate_key AND r.release_at <= :now))
 ORDER BY priority DESC, rank, id LIMIT :limit
 """).columns(id=Uuid)
@@ -56,7 +56,10 @@ SELECT DISTINCT namespace, concurrency_key FROM tasks
 WHERE id IN :ids AND concurrency_key IS NOT NULL AND concurrency_limit IS NOT NULL
 """)
 
-_SET_HELD = text("UPDATE concurrency_keys SET held = :held WHERE namespace = :namespace AND concurrency_key = :key")
+_SET_PLACES = text(
+    "UPDATE concurrency_keys SET held = :held, release_at = :release_at "
+    "WHERE namespace = :namespace AND concurrency_key = :key"
+)
 _SET_RATE = text(
     "UPDATE rate_keys SET next_at = :next_at, release_at = :release_at WHERE namespace = :namespace AND rate_key = :key"
 )
@@ -64,8 +67,21 @@ _FIND_RATE = text("SELECT next_at FROM rate_keys WHERE namespace = :namespace AN
     next_at=UtcTime
 )
 _FIND_RATES_DUE = text(
-    "SELECT namespace, rate_key FROM rate_keys WHERE release_at <= :now ORDER BY release_at LIMIT :limit"
+    "SELECT namespace, rate_key AS key FROM rate_keys WHERE release_at <= :now ORDER BY release_at LIMIT :limit"
 )
+_FIND_PLACES_DUE = text(
+    "SELECT namespace, concurrency_key AS key FROM concurrency_keys WHERE release_at <= :now "
+    "ORDER BY release_at LIMIT :limit"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PlacesRow:
+    """A concurrency key as it stands."""
+
+    held: int
+    #: When its line is looked at again although nobody gives a place back; None for not at all.
+    release_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +94,12 @@ class RateRow:
     release_at: datetime | None
 
 
-async def lock_places(tx: Transaction, names: Collection[Name], now: datetime) -> dict[Name, int]:
-    """How many places of each key are held."""
+async def lock_places(tx: Transaction, names: Collection[Name], now: datetime) -> dict[Name, PlacesRow]:
     if not names:
         return {}
-    statement = _upsert("concurrency_keys", "concurrency_key", "held", "0", names, now)
-    rows = await tx.run(statement.columns())
-    return {(row["namespace"], row["key"]): row["held"] for row in rows}
+    statement = _upsert("concurrency_keys", "concurrency_key", "held, release_at", "0, NULL", names, now)
+    rows = await tx.run(statement.columns(release_at=UtcTime))
+    return {(row["namespace"], row["key"]): PlacesRow(row["held"], row["release_at"]) for row in rows}
 
 
 async def places_of(tx: Transaction, ids: Collection[UUID]) -> set[Name]:
@@ -95,9 +110,9 @@ async def places_of(tx: Transaction, ids: Collection[UUID]) -> set[Name]:
     return {(row["namespace"], row["concurrency_key"]) for row in rows}
 
 
-async def write_places(tx: Transaction, held: Mapping[Name, int]) -> None:
-    for (namespace, key), count in held.items():
-        await tx.run(_SET_HELD.bindparams(namespace=namespace, key=key, held=count))
+async def write_places(tx: Transaction, name: Name, row: PlacesRow) -> None:
+    release_at = bindparam("release_at", row.release_at, type_=UtcTime)
+    await tx.run(_SET_PLACES.bindparams(release_at, held=row.held, **_of(name)))
 
 
 async def lock_rates(tx: Transaction, names: Collection[Name], now: datetime) -> dict[Name, RateRow]:
@@ -108,20 +123,36 @@ async def lock_rates(tx: Transaction, names: Collection[Name], now: datetime) ->
     return {(row["namespace"], row["key"]): RateRow(row["next_at"], row["release_at"]) for row in rows}
 
 
+async def lock_rate_if_free(tx: Transaction, name: Name) -> RateRow | None:
+    """None when somebody else holds it."""
+    column = rate_keys.c
+    is_it = (column.namespace == name[0], column.rate_key == name[1])
+    rows = await tx.run(select(column.next_at, column.release_at).where(*is_it).with_for_update(skip_locked=True))
+    return RateRow(rows[0]["next_at"], rows[0]["release_at"]) if rows else None
+
+
 async def write_rate(tx: Transaction, name: Name, row: RateRow) -> None:
     times = [bindparam("next_at", row.next_at, type_=UtcTime), bindparam("release_at", row.release_at, type_=UtcTime)]
     await tx.run(_SET_RATE.bindparams(*times, namespace=name[0], key=name[1]))
 
 
 async def blocked_by_concurrency(
-    tx: Transaction, name: Name, *, held: int, now: datetime, passed_over: Collection[UUID], limit: int
+    tx: Transaction,
+    name: Name,
+    *,
+    held: int,
+    now: datetime,
+    passed_over: Collection[UUID],
+    closed_rates: Collection[str],
+    limit: int,
 ) -> Sequence[UUID]:
-    """The best tasks that could have a place."""
-    rows = await tx.run(
-        _BLOCKED_BY_CONCURRENCY.bindparams(
-            bindparam("now", now, type_=UtcTime), _not_these(passed_over), **_of(name), held=held, limit=limit
-        )
+    """The best tasks that could have a place, but for those of these rates."""
+    values = (
+        bindparam("now", now, type_=UtcTime),
+        bindparam("closed_rates", ["", *closed_rates], type_=Text(), expanding=True),
+        _not_these(passed_over),
     )
+    rows = await tx.run(_BLOCKED_BY_CONCURRENCY.bindparams(*values, **_of(name), held=held, limit=limit))
     return [row["id"] for row in rows]
 
 
@@ -151,8 +182,17 @@ async def rate_next_at(tx: Transaction, name: Name) -> datetime | None:
 
 async def rates_due(tx: Transaction, now: datetime, *, limit: int) -> Sequence[Name]:
     """Keys whose blocked tasks are to be looked at, the longest due first."""
-    rows = await tx.run(_FIND_RATES_DUE.bindparams(bindparam("now", now, type_=UtcTime), limit=limit))
-    return [(row["namespace"], row["rate_key"]) for row in rows]
+    return await _due(tx, _FIND_RATES_DUE, now, limit)
+
+
+async def places_due(tx: Transaction, now: datetime, *, limit: int) -> Sequence[Name]:
+    """The same of concurrency keys."""
+    return await _due(tx, _FIND_PLACES_DUE, now, limit)
+
+
+async def _due(tx: Transaction, statement: TextClause, now: datetime, limit: int) -> Sequence[Name]:
+    rows = await tx.run(statement.bindparams(bindparam("now", now, type_=UtcTime), limit=limit))
+    return [(row["namespace"], row["key"]) for row in rows]
 
 
 def _of(name: Name) -> dict[str, Any]:

@@ -1,56 +1,76 @@
 """Keys that bound what runs: who has a place of its concurrency key and a start of its rate is let in.
 
 A task holds its place while it is let in or runs. One that becomes queued is *blocked* until both of its keys let it
-in; whoever frees a place lets the best blocked task in, in the same transaction. Tasks are locked before keys, keys in
-the order of their names, those of concurrency before those of rates.
+in; whoever frees a place lets the best blocked task in, in the same transaction.
+
+Tasks are locked before keys, keys in the order of their names, those of concurrency before those of rates. Whoever
+holds a key waits for nothing that comes before it: a blocked task or a rate of the line that somebody else holds is
+passed over, and the housekeeper looks again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from ops_core.domain.rate import Rate
 from ops_core.domain.task import TaskStatus
-from ops_core.storage import key_rows
-from ops_core.storage.key_rows import Name, RateRow
+from ops_core.storage import key_rows, ranks
+from ops_core.storage.key_rows import Name, PlacesRow, RateRow
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.writes import Change, Held, HeldTask, Transaction
 
 #: When blocked tasks of a rate are looked at again that the rate alone does not hold back.
 _LOOK_AGAIN_SECONDS = (0.05, 1.0)
 
+#: When a line is looked at again whose best were held by others: these are transactions of a few statements.
+_HELD_BY_OTHERS = timedelta(seconds=0.05)
+
 
 async def settle(
-    settlement: Settlement, *, arriving: Sequence[HeldTask] = (), due: Sequence[HeldTask] = (), rate: Name | None = None
+    settlement: Settlement,
+    *,
+    arriving: Sequence[HeldTask] = (),
+    due: Sequence[HeldTask] = (),
+    rate: Name | None = None,
+    place: Name | None = None,
 ) -> None:
     """Give back the places of tasks that have stopped, and let in whom that makes room for.
 
-    `arriving` are blocked tasks that have just been added; `due` those of `rate` whose turn it may be by now.
+    `arriving` are blocked tasks that have just been added; `due` those of `rate` whose turn it may be by now. A place
+    of `place` may have been left.
     """
     for change in settlement.changes:
         if _is_keyed(change.after):
             _held_or_blocked(settlement, change)
-    # One that stays blocked is not looked at: who frees a place while it is held here waits for it, and holds
-    # the key: to want that key now would be a circle.
+    # One that stays blocked is not looked at: who frees a place while it is held here has the housekeeper look again.
     newcomers = [*arriving, *(c.after for c in settlement.changes if is_blocked(c.after) and not is_blocked(c.before))]
     freed = _freed(settlement)
-    if newcomers or due or freed or rate is not None:
-        await _Gate(settlement, due=rate).open(newcomers, due, freed)
+    if newcomers or due or freed or rate is not None or place is not None:
+        await _Gate(settlement, rate=rate, place=place).open(newcomers, due, freed)
 
 
-async def let_in_due(tx: Transaction, name: Name) -> Sequence[Change]:
+async def let_in_by_rate(tx: Transaction, name: Name) -> Sequence[Change]:
     """Let in the tasks of a rate that it allows by now."""
     now = await tx.now()
     ids = await _next_of_rate(tx, name, now)
-    # Here the keys come first, and no task is waited for: who frees a place waits for the tasks that are held here.
+    # Here the keys come first, and no task is waited for.
     await key_rows.lock_places(tx, await key_rows.places_of(tx, ids), now)
     await key_rows.lock_rates(tx, {name}, now)
     tasks = (await tx.lock_free(ids)).tasks if ids else []
     settlement = Settlement(tx, Held(tasks, now))
     await settle(settlement, due=[task for task in tasks if is_blocked(task)], rate=name)
+    if settlement.changes:
+        await tx.apply_if_unchanged(settlement.changes)
+    return settlement.changes
+
+
+async def let_in_by_place(tx: Transaction, name: Name) -> Sequence[Change]:
+    """Let in tasks of a concurrency key that were held by somebody when a place was free."""
+    settlement = Settlement(tx, Held([], await tx.now()))
+    await settle(settlement, place=name)
     if settlement.changes:
         await tx.apply_if_unchanged(settlement.changes)
     return settlement.changes
@@ -113,18 +133,22 @@ def _freed(settlement: Settlement) -> dict[Name, int]:
 class _Gate:
     """Lets tasks in, the best first, while it holds the locks of their keys."""
 
-    def __init__(self, settlement: Settlement, *, due: Name | None) -> None:
+    def __init__(self, settlement: Settlement, *, rate: Name | None, place: Name | None) -> None:
         self._settlement = settlement
         self._tx = settlement.tx
         self._now = settlement.now
-        #: The rate that is being looked at because it is time to.
-        self._due = due
-        self._held: dict[Name, int] = {}
+        #: The rate, and the concurrency key, that are being looked at because it is time to.
+        self._due_rate, self._due_place = rate, place
+        self._places: dict[Name, PlacesRow] = {}
         self._rates: dict[Name, RateRow] = {}
         self._rates_before: dict[Name, RateRow] = {}
         #: Let in and not yet claimed, by rate and bound of the count; and those of this transaction.
         self._unclaimed: dict[tuple[Name, int], int] = {}
         self._started: dict[Name, int] = {}
+        #: By queue: the lowest rank that can be claimed.
+        self._lowest_ranks: dict[str, int | None] = {}
+        #: Rates that let nobody more in: the rest of their line is not looked at.
+        self._closed: set[Name] = set()
         #: Tasks that were in line for one of their keys; newcomers are behind them.
         self._line: set[UUID] = set()
         self._passed: set[UUID] = set()
@@ -136,85 +160,116 @@ class _Gate:
         self._passed.update(tasks)
         places = {name for task in tasks.values() if (name := _place(task)) is not None} | freed.keys()
         starts = {name for task in tasks.values() if (name := _start(task)) is not None}
-        self._held = before = await key_rows.lock_places(self._tx, places, self._now)
-        await self._lock_rates(starts | ({self._due} if self._due is not None else set()))
-        # A row that was lost must not keep its tasks from ending.
-        self._held = before | {name: max(0, before[name] - count) for name, count in freed.items()}
-        if self._due is not None:
-            self._rates[self._due] = replace(self._rates[self._due], release_at=None)
+        before = await key_rows.lock_places(self._tx, places | _names(self._due_place), self._now)
+        self._rates_before = await key_rows.lock_rates(self._tx, starts | _names(self._due_rate), self._now)
+        self._places, self._rates = dict(before), dict(self._rates_before)
+        for name, count in freed.items():
+            # A row that was lost must not keep its tasks from ending.
+            self._places[name] = replace(before[name], held=max(0, before[name].held - count))
+        if self._due_place is not None:
+            self._places[self._due_place] = replace(self._places[self._due_place], release_at=None)
+        if self._due_rate is not None:
+            self._rates[self._due_rate] = replace(self._rates[self._due_rate], release_at=None)
         await self._let_in_best([*tasks.values()], freed)
-        if self._due is not None:
-            await self._look_again_at(self._due)
-        await key_rows.write_places(self._tx, {n: held for n, held in self._held.items() if held != before[n]})
-        for name, row in sorted(self._rates.items()):
+        if self._due_rate is not None:
+            await self._look_again_at(self._due_rate)
+        for name, places_row in self._places.items():
+            if places_row != before[name]:
+                await key_rows.write_places(self._tx, name, places_row)
+        for name, row in self._rates.items():
             if row != self._rates_before[name]:
                 await key_rows.write_rate(self._tx, name, row)
 
     async def _let_in_best(self, tasks: Sequence[HeldTask], freed: Mapping[Name, int]) -> None:
         """Those who ask and those who have waited for the freed places, together; then the line, until nobody fits."""
-        names = sorted(freed)
-        busy: list[UUID] = []
-        lines = [await self._next_in_line(name, freed[name]) for name in names]
+        limits = {name: freed.get(name, 1) for name in sorted(freed.keys() | _names(self._due_place))}
+        lines = [await self._next_in_line(name, limit) for name, limit in limits.items()]
         await self._let_in([*tasks, *(task for free, _ in lines for task in free)])
-        for name, (free, locked) in zip(names, lines, strict=True):
-            while free or locked:
-                busy += locked
-                free, locked = await self._next_in_line(name, freed[name])
+        for (name, limit), (free, is_more) in zip(limits.items(), lines, strict=True):
+            while is_more:
+                free, is_more = await self._next_in_line(name, limit)
                 await self._let_in(free)
-        if busy:
-            # A place may be left, and whoever holds these tasks may be about to leave them as they are: wait for him.
-            await self._settlement.lock(sorted(busy))
-            await self._let_in([task for id in busy if (task := self._settlement.held(id)) is not None])
 
-    async def _next_in_line(self, name: Name, limit: int) -> tuple[list[HeldTask], list[UUID]]:
-        """The best tasks that could have a place; and of those the ones that somebody else has locked."""
+    async def _next_in_line(self, name: Name, limit: int) -> tuple[list[HeldTask], bool]:
+        """The best tasks that could have a place, without those that somebody else has locked; and whether there may
+        be more."""
         ids = await key_rows.blocked_by_concurrency(
-            self._tx, name, held=self._held[name], now=self._now, passed_over=self._passed, limit=limit
+            self._tx,
+            name,
+            held=self._places[name].held,
+            now=self._now,
+            passed_over=self._passed,
+            closed_rates=[key for namespace, key in self._closed if namespace == name[0]],
+            limit=limit,
         )
         self._line.update(ids)
         self._passed.update(ids)
         await self._settlement.lock_free(ids)
-        held = [self._settlement.held(id) for id in ids]
-        return [task for task in held if task], [id for id, task in zip(ids, held, strict=True) if task is None]
+        free = [task for id in ids if (task := self._settlement.held(id)) is not None]
+        if len(free) < len(ids):
+            # Whoever holds the others may be about to leave them as they are, and a place may be left for them.
+            self._look_again_at_place(name)
+        return free, bool(ids)
 
     async def _let_in(self, tasks: Iterable[HeldTask]) -> None:
         for task in sorted(filter(is_blocked, tasks), key=_best_first):
             if await self._is_free_for(task):
-                self._take(task)
+                await self._take(task)
 
     async def _is_free_for(self, task: HeldTask) -> bool:
         place, start = _place(task), _start(task)
-        is_full = place is not None and self._held[place] >= (task.concurrency_limit or 0)
+        is_full = place is not None and self._places[place].held >= (task.concurrency_limit or 0)
         if start is None:
             return not is_full
-        await self._lock_rates({start})
-        row = self._rates[start]
+        row = self._rates.get(start) or await self._rate_in_line(start)
+        if row is None:
+            return False
         if task.id not in self._line and row.release_at is not None:
             return False
         rate = _rate(task)
         if not rate.allows(row.next_at, self._now):
+            self._closed.add(start)
             self._look_again(start, rate.earliest(row.next_at))
             return False
-        if is_full or await self._count_unclaimed(start, rate.limit) >= rate.limit:
+        if is_full:
+            self._look_again(start, self._now + _look_again_after(rate))
+            return False
+        if await self._count_unclaimed(start, rate.limit) >= rate.limit:
+            self._closed.add(start)
             self._look_again(start, self._now + _look_again_after(rate))
             return False
         return True
 
-    def _take(self, task: HeldTask) -> None:
+    async def _take(self, task: HeldTask) -> None:
         place, start = _place(task), _start(task)
         if place is not None:
-            self._held[place] += 1
+            self._places[place] = replace(self._places[place], held=self._places[place].held + 1)
         if start is not None:
             row = self._rates[start]
             self._rates[start] = replace(row, next_at=_rate(task).after_start(row.next_at, self._now))
             self._started[start] = self._started.get(start, 0) + 1
-        after = replace(task, blocked=False, holds_key=place is not None, rung_at=self._now)
+        rank = await self._rank_now(task)
+        after = replace(task, blocked=False, holds_key=place is not None, rung_at=self._now, rank=rank)
         self._settlement.change(Change(task, after, self._now, ()))
 
-    async def _lock_rates(self, names: Set[Name]) -> None:
-        found = await key_rows.lock_rates(self._tx, names - self._rates.keys(), self._now)
-        self._rates |= found
-        self._rates_before |= found
+    async def _rank_now(self, task: HeldTask) -> int:
+        """See `ranks`. One that has run before, or has just been ranked, keeps what it has."""
+        if not task.rank or task.attempt > 0 or task.id not in self._line:
+            return task.rank
+        if task.queue not in self._lowest_ranks:
+            self._lowest_ranks[task.queue] = await ranks.lowest_claimable(self._tx, task.queue)
+        lowest = self._lowest_ranks[task.queue]
+        return task.rank if lowest is None else max(task.rank, lowest + 1)
+
+    async def _rate_in_line(self, name: Name) -> RateRow | None:
+        """The rate of a task that waits for a place. It is due, or the task would not be looked at: when somebody holds
+        it, it is left to him and to the housekeeper."""
+        row = await key_rows.lock_rate_if_free(self._tx, name)
+        if row is None:
+            self._closed.add(name)
+        else:
+            self._rates[name] = self._rates_before[name] = row
+        return row
 
     async def _count_unclaimed(self, name: Name, limit: int) -> int:
         """While workers are away nobody claims: what is let in then must not all start when they are back."""
@@ -236,6 +291,14 @@ class _Gate:
     def _look_again(self, name: Name, at: datetime) -> None:
         row = self._rates[name]
         self._rates[name] = replace(row, release_at=at if row.release_at is None else min(at, row.release_at))
+
+    def _look_again_at_place(self, name: Name) -> None:
+        row, at = self._places[name], self._now + _HELD_BY_OTHERS
+        self._places[name] = replace(row, release_at=at if row.release_at is None else min(at, row.release_at))
+
+
+def _names(name: Name | None) -> set[Name]:
+    return set() if name is None else {name}
 
 
 def _place(task: HeldTask) -> Name | None:

@@ -12,7 +12,7 @@ from ops_core.domain.approval import Approval, ApprovalStatus, expired
 from ops_core.domain.task import JsonObject, TaskStatus
 from ops_core.domain.wait import WaitKind
 from ops_core.storage import settle
-from ops_core.storage.approval_rows import approvals_from, can_escalate, decide, escalate
+from ops_core.storage.approval_rows import approvals_from, decide, escalate
 from ops_core.storage.schema import approvals, waits
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.waits import ASKED, log_answer, must_hold, soonest, wake
@@ -46,9 +46,11 @@ async def _lapse_approvals(settlement: Settlement, task_ids: Sequence[UUID]) -> 
 
 
 async def _lapse_approval(settlement: Settlement, approval: Approval) -> None:
-    if can_escalate(approval):
+    if must_hold(settlement, approval.task_id).status.is_final:
+        return  # rejected just now
+    if approval.can_escalate:
         await escalate(settlement, approval)
-    elif not must_hold(settlement, approval.task_id).status.is_final:
+    else:
         await decide(settlement, approval, expired(approval.request), why="nobody approved the task in time")
 
 

@@ -1,9 +1,10 @@
 """Fair sharing of a queue: start-time fair queueing (Goyal, Vin, Cheng 1996), each task one unit of service.
 
-The rank of a task is its start tag in the queue's virtual time, given once, when it is added: one more than the last
-of its key, or than the virtual time, whichever is later. The virtual time is the lowest rank that can be claimed now;
-when none can, the highest that was ever given. So a key with 10,000 tasks has ranks far into the future, and who comes
-with ten stands among its first.
+The rank of a task is its start tag in the queue's virtual time, given when it is added, and anew when it is due: one
+more than the last of its key, or than the virtual time, whichever is later. The virtual time is the lowest rank that
+can be claimed now; when none can, the highest that was ever given. So a key with 10,000 tasks has ranks far into the
+future, and who comes with ten stands among its first. One that other keys held back comes after the virtual time in
+which they let it in: it was not its queue that it has waited for.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ from typing import TypeAlias
 
 from sqlalchemy import bindparam, text
 
+from ops_core.domain.task import NewTask, TaskStatus
 from ops_core.storage.column_types import UtcTime
-from ops_core.storage.writes import TaskInsert, Transaction
+from ops_core.storage.settlement import Settlement
+from ops_core.storage.writes import Change, HeldTask, TaskInsert, Transaction
 
 #: Queue, namespace and key.
 _Key: TypeAlias = tuple[str, str, str]
@@ -28,6 +31,7 @@ _LOWEST = " UNION ALL ".join(
     f"AND priority = {priority} AND rank > 0 ORDER BY rank LIMIT 1) AS rank"
     for priority in range(10)
 )
+_LOWEST_CLAIMABLE = text(f"SELECT min(rank) AS lowest FROM ({_LOWEST}) lowest")  # noqa: S608  numbers of ours
 _VIRTUAL_TIME = text(f"""
 SELECT coalesce(min(rank), (SELECT last_rank FROM fairness_keys WHERE queue = :queue ORDER BY last_rank DESC LIMIT 1),
     0) AS virtual_time
@@ -37,21 +41,25 @@ FROM ({_LOWEST}) lowest
 
 async def ranked(tx: Transaction, items: Sequence[TaskInsert], now: datetime) -> list[TaskInsert]:
     """The same tasks in the same order; those with a fairness key with their ranks."""
-    counts = Counter(key for item in items if (key := _key(item)) is not None)
-    if not counts:
-        return list(items)
-    last = await _upsert(tx, dict.fromkeys(counts, 0), now, "used_at = excluded.used_at")
-    virtual = {queue: await virtual_time(tx, queue) for queue in {queue for queue, _, _ in counts}}
-    taken = {key: max(virtual[key[0]], last[key]) for key in counts}
-    placed: list[TaskInsert] = []
-    for item in items:
-        key = _key(item)
-        if key is not None:
-            taken[key] += 1
-            item = replace(item, place=replace(item.place, rank=taken[key]))
-        placed.append(item)
-    await _upsert(tx, taken, now, "last_rank = excluded.last_rank")
-    return placed
+    given = await _given(tx, [_key(item.new) for item in items], now)
+    return [replace(item, place=replace(item.place, rank=rank)) for item, rank in zip(items, given, strict=True)]
+
+
+async def rank_due(settlement: Settlement) -> None:
+    """Tasks that were scheduled come into their queue when they are due: ten thousand of one night must not go before
+    all that was added since they were."""
+    due = [change.after for change in settlement.changes if _comes_in(change)]
+    due.sort(key=lambda task: (task.rank, task.id))
+    given = await _given(settlement.tx, [_key(task) for task in due], settlement.now)
+    for task, rank in zip(due, given, strict=True):
+        settlement.change(Change(task, replace(task, rank=rank), settlement.now, ()))
+
+
+async def lowest_claimable(tx: Transaction, queue: str) -> int | None:
+    """The virtual time while something can be claimed; None when nothing can that has a rank."""
+    (row,) = await tx.run(_LOWEST_CLAIMABLE.bindparams(queue=queue))
+    found: int | None = row["lowest"]
+    return found
 
 
 async def virtual_time(tx: Transaction, queue: str) -> int:
@@ -61,9 +69,31 @@ async def virtual_time(tx: Transaction, queue: str) -> int:
     return found
 
 
-def _key(item: TaskInsert) -> _Key | None:
-    new = item.new
-    return (new.queue, new.namespace, new.fairness_key) if new.fairness_key is not None else None
+async def _given(tx: Transaction, keys: Sequence[_Key | None], now: datetime) -> list[int]:
+    """A rank for each, in their order; 0 without a key."""
+    counts = Counter(key for key in keys if key is not None)
+    if not counts:
+        return [0] * len(keys)
+    last = await _upsert(tx, dict.fromkeys(counts, 0), now, "used_at = excluded.used_at")
+    virtual = {queue: await virtual_time(tx, queue) for queue in {queue for queue, _, _ in counts}}
+    taken = {key: max(virtual[key[0]], last[key]) for key in counts}
+    given: list[int] = []
+    for key in keys:
+        if key is not None:
+            taken[key] += 1
+        given.append(0 if key is None else taken[key])
+    await _upsert(tx, taken, now, "last_rank = excluded.last_rank")
+    return given
+
+
+def _comes_in(change: Change) -> bool:
+    before, after = change.before, change.after
+    is_due = before.status is TaskStatus.scheduled and after.status is TaskStatus.queued
+    return is_due and after.attempt == 0 and after.fairness_key is not None
+
+
+def _key(task: NewTask | HeldTask) -> _Key | None:
+    return (task.queue, task.namespace, task.fairness_key) if task.fairness_key is not None else None
 
 
 async def _upsert(tx: Transaction, ranks: Mapping[_Key, int], now: datetime, update: str) -> dict[_Key, int]:

@@ -65,6 +65,7 @@ def task_from_record(record: Mapping[str, Any], *, input: Any, result: Any) -> T
         attempt=record["attempt"],
         max_attempts=record["max_attempts"],
         crashes=record["crashes"],
+        suspicion=record["suspicion"],
         round=record["round"],
         epoch=record["epoch"],
         seq=record["seq"],

@@ -16,7 +16,7 @@ from ops_core.errors import OpsCoreError, RunLost
 from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
 from ops_core.storage import settle
 from ops_core.storage.blobs import Blobs
-from ops_core.storage.consequences import written
+from ops_core.storage.consequences import follow, written
 from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.journal import reopenings_of, replayed, stages
 from ops_core.storage.reader import Reader
@@ -210,7 +210,12 @@ class FinishBatch:
             # who does it the other way round.
             parents = {item.parent_id for item in items if item.parent_id is not None}
             settlement = Settlement(tx, await tx.lock([*{item.lease.task_id for item in items} | parents]))
-            await suspend(settlement, [one for item in items if (one := _end(settlement, item)) is not None])
+            stopping, suspending = _apart(items)
+            for item in stopping:
+                _end(settlement, item)
+            # What a suspend adds may have keys, and those are locked after all tasks; and what has ended may cancel it.
+            await follow(settlement)
+            await suspend(settlement, [one for item in suspending if (one := _end(settlement, item)) is not None])
             return await written(settlement), settlement.rings
 
         changes, rings = await self._backend.transact(finish)
@@ -250,6 +255,12 @@ _STATUS_AFTER = {
 def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
     at_once = kind is EventType.task_retrying and isinstance(asked, Retry) and asked.delay_seconds <= 0
     return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
+
+
+def _apart(items: Sequence[FinishAsk]) -> tuple[list[FinishAsk], list[FinishAsk]]:
+    """Those that stop, and those that suspend their tasks."""
+    suspending = [item for item in items if isinstance(item.outcome, Suspended)]
+    return [item for item in items if not isinstance(item.outcome, Suspended)], suspending
 
 
 def _end(settlement: Settlement, item: FinishAsk) -> Suspend | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Insert, and_, delete, select, update
+from sqlalchemy import ColumnElement, Insert, and_, delete, select, text, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ops_core.domain.schedule import CatchUp, NewSchedule, Schedule
@@ -101,8 +101,14 @@ class SqlScheduleStore:
 
     async def list_due_schedules(self, *, limit: int) -> tuple[Sequence[Schedule], datetime]:
         now = await self._clock.now()
-        due = select(schedules).where(_OWN.paused.is_(False), _OWN.next_at <= now).order_by(_OWN.next_at).limit(limit)
+        due = select(schedules).where(text("NOT paused"), _OWN.next_at <= now).order_by(_OWN.next_at).limit(limit)
         return [_schedule(row) for row in await self._reader.rows(due)], now
+
+    async def seconds_until_schedule(self) -> float | None:
+        # The condition of the index, word by word.
+        soonest = select(_OWN.next_at).where(text("NOT paused")).order_by(_OWN.next_at).limit(1)
+        row = await self._reader.first(soonest)
+        return (row["next_at"] - await self._clock.now()).total_seconds() if row is not None else None
 
     def _insert_unless_known(self, row: Mapping[str, Any]) -> Insert:
         if self._is_sqlite:

@@ -75,7 +75,13 @@ def logged(held: HeldTask, entries: Sequence[Entry], now: datetime, *, usage: Ta
 def suspended(held: HeldTask, waiting_for: WaitingFor, keys: Sequence[str], now: datetime, **changes: Any) -> Change:
     """A run stops, and its task waits for the answers to these steps; `wake_at` and `pending_children` may change."""
     after = _moved(
-        held, TaskStatus.waiting, waiting_for=str(waiting_for), epoch=held.epoch + 1, **{**_RELEASED, **changes}
+        held,
+        TaskStatus.waiting,
+        waiting_for=str(waiting_for),
+        epoch=held.epoch + 1,
+        # It has come to a good stop.
+        suspicion=0,
+        **{**_RELEASED, **changes},
     )
     facts = {"waiting_for": str(waiting_for), "keys": list(keys)}
     return _change(held, after, now, (EventType.task_waiting, facts))
@@ -116,6 +122,7 @@ def reopened(
         round=held.round + 1,
         attempt=0,
         crashes=0,
+        suspicion=0,
         run_at=None,
         started_at=None,
         finished_at=None,
@@ -136,9 +143,14 @@ def reopened(
     return _change(held, after, now, (EventType.task_reopened, facts))
 
 
-def taken_back(held: HeldTask, max_crashes: int, now: datetime) -> Change:
-    """A running task whose lease is over: another worker goes on, unless it was canceled or has crashed too often."""
-    lost = replace(held, crashes=held.crashes + 1)
+def taken_back(held: HeldTask, max_crashes: int, now: datetime, *, got_on: bool, worker_died: bool) -> Change:
+    """A running task whose lease is over: another worker goes on, unless it was canceled or has crashed too often.
+
+    `got_on`: its log says more of this claim than that it was started. What kills its worker does so at the same step
+    again, so a task that gets on from one crash to the next is a neighbour of what does.
+    """
+    suspicion = (0 if got_on else held.suspicion) + worker_died
+    lost = replace(held, crashes=held.crashes + 1, suspicion=suspicion)
     fact = (EventType.task_lease_lost, {"worker_id": held.worker_id, "crashes": lost.crashes})
     if held.cancel_requested_at is not None:
         return _canceled(lost, now, first=fact, before=held)

@@ -28,6 +28,7 @@ class Settlement:
         self._unfollowed: list[Change] = []
         #: Of tasks that were added.
         self.rings: list[Ring] = []
+        self._arrived: list[UUID] = []
 
     async def lock(self, ids: Iterable[UUID]) -> None:
         """Lock more tasks; those that are held already stay as they stand here."""
@@ -42,6 +43,16 @@ class Settlement:
         if missing:
             found = await self.tx.lock_free(missing)
             self._tasks.update((task.id, task) for task in found.tasks)
+
+    async def arrive(self, ids: Sequence[UUID]) -> None:
+        """Tasks were added that ask their keys to let them in: with the others, when all tasks are locked."""
+        await self.lock(ids)
+        self._arrived += ids
+
+    @property
+    def arrived(self) -> Sequence[HeldTask]:
+        """Those that were added and are still blocked, as they stand."""
+        return [task for id in self._arrived if (task := self._tasks[id]).blocked]
 
     def held(self, id: UUID) -> HeldTask | None:
         """The task as it stands after the changes so far; None when it is not locked, or not there."""

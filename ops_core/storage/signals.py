@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, tuple_, update
 
 from ops_core.domain.event import EventType
 from ops_core.domain.signal import NewSignal, Signal
@@ -45,7 +46,7 @@ class SqlSignalStore:
             settlement = Settlement(tx, await tx.lock([task_id]))
             task = settlement.held(task_id)
             if task is None or task.namespace != namespace:
-                raise TaskNotFound(f"there is no task {task_id}")
+                raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
             known = await _known(tx, task_id, new)
             if known is not None:
                 return known, known.id != new.id, tried if known.id == new.id else ()
@@ -57,10 +58,14 @@ class SqlSignalStore:
         self._single.tell(changes)
         return Sent(signal, replayed, rings_of(changes))
 
-    async def list_signals(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Signal]:
-        column = signals.c
+    async def list_signals(
+        self, namespace: str, task_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None
+    ) -> Sequence[Signal]:
+        column, place = signals.c, tuple_(signals.c.sent_at, signals.c.id)
         statement = select(signals).where(column.task_id == task_id, column.namespace == namespace)
-        rows = await self._reader.rows(statement.order_by(column.sent_at, column.id).limit(limit))
+        if after is not None:
+            statement = statement.where(place > after)
+        rows = await self._reader.rows(statement.order_by(*place).limit(limit))
         return [_signal(row) for row in rows]
 
 
@@ -99,7 +104,9 @@ async def _known(tx: Transaction, task_id: UUID, new: NewSignal) -> Signal | Non
         return None
     known = _signal(rows[0])
     if known.task_id != task_id or (known.name, dump_json(known.payload)) != (new.name, dump_json(new.payload)):
-        raise IdempotencyKeyReused(f"the key {new.idempotency_key!r} was used for another signal; choose another")
+        raise IdempotencyKeyReused(
+            f"The key {new.idempotency_key!r} was used for another signal of this task: choose another."
+        )
     return known
 
 
@@ -108,7 +115,7 @@ async def _deliver(settlement: Settlement, task: HeldTask, new: NewSignal, max_k
     TaskFinished, TooManySignals.
     """
     if task.status.is_final:
-        raise TaskFinished(f"the task is {task.status} already; only a live task takes signals")
+        raise TaskFinished(f"The task is {task.status} already: only a live task takes signals. A retry reopens it.")
     column = waits.c
     is_awaited = (column.task_id == task.id, column.kind == WaitKind.signal, column.name == new.name)
     rows = await settlement.tx.run(
@@ -145,7 +152,9 @@ async def _check_room(tx: Transaction, task_id: UUID, max_kept: int) -> None:
     one = select(signals.c.id).where(signals.c.task_id == task_id, signals.c.taken_by.is_(None)).limit(max_kept)
     (row,) = await tx.run(select(func.count().label("kept")).select_from(one.subquery()))
     if row["kept"] >= max_kept:
-        raise TooManySignals(f"the task keeps {max_kept} signals already that nothing has waited for")
+        raise TooManySignals(
+            f"The task keeps {max_kept:,} signals already that nothing has waited for: send it when one is awaited."
+        )
 
 
 def _answer(payload: Any, by: str) -> JsonObject:

@@ -54,7 +54,7 @@ class SingleWrite:
             settlement = Settlement(tx, await tx.lock(await with_parents(tx, [task_id])))
             held = settlement.held(task_id)
             if held is None or held.namespace != namespace:
-                raise TaskNotFound(f"there is no task {task_id}")
+                raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
             if tried is not None and await tx.has_event(task_id, tried.events[0]):
                 # What followed from it is rung for by the housekeeper.
                 return [tried]

@@ -172,6 +172,7 @@ class Store:
         self.advance_schedule_if_due = schedules.advance_schedule_if_due
         self.delete_schedule = schedules.delete_schedule
         self.list_due_schedules = schedules.list_due_schedules
+        self.seconds_until_schedule = schedules.seconds_until_schedule
         self.schedule_clock = clock.now
         self.release_due = housekeeping.release_due
         self.seconds_until_due = housekeeping.seconds_until_due

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, String, and_, cast, func, literal, or_, select, text
+from sqlalchemy import Select, String, and_, cast, func, literal, or_, select, text, tuple_
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ops_core.domain.event import Event
@@ -18,6 +19,7 @@ from ops_core.storage import settle
 from ops_core.storage.admission import insert_tasks, is_keyed
 from ops_core.storage.blobs import Blobs
 from ops_core.storage.group_commit import GroupCommit
+from ops_core.storage.id_ranges import ids_beginning
 from ops_core.storage.journal import check_reached, reopenings_of, replayed, stages, steps_of
 from ops_core.storage.reader import Reader
 from ops_core.storage.records import TASK_COLUMNS, event_from_record, task_from_record
@@ -87,7 +89,7 @@ class SqlTaskStore:
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         def cancel(held: HeldTask, now: Any) -> Change | None:
             if held.status.is_final:
-                raise TaskFinished(f"the task is {held.status} already; only a live task can be canceled")
+                raise TaskFinished(f"The task is {held.status} already: only a live task can be canceled.")
             return settle.canceled_by(held, by, now)
 
         changed = await self._single.change(namespace, task_id, cancel)
@@ -102,9 +104,11 @@ class SqlTaskStore:
 
         def reopen(held: HeldTask, now: Any) -> Change:
             if not held.status.is_final:
-                raise TaskNotFinished(f"the task is {held.status}; only a finished task can be retried")
+                raise TaskNotFinished(
+                    f"The task is {held.status}: only a finished task can be retried. Cancel it first, or wait for it."
+                )
             if round not in (None, held.round):
-                raise TaskNotFinished("somebody else has retried the task meanwhile; look at it again")
+                raise TaskNotFinished("Somebody else has retried the task meanwhile: look at it again.")
             return settle.reopened(held, by, retry_from, now, before_step=before_step)
 
         changed = await self._single.change(namespace, task_id, reopen)
@@ -118,9 +122,18 @@ class SqlTaskStore:
         statement = select(*_TASK).join(line, tasks.c.id == line.c.id).order_by(line.c.above).limit(limit)
         return await self._tasks(await self._reader.rows(statement))
 
-    async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
-        children = select(*_TASK).where(tasks.c.parent_id == task_id, tasks.c.namespace == namespace)
-        return await self._tasks(await self._reader.rows(children.order_by(tasks.c.id).limit(limit)))
+    async def list_children(
+        self, namespace: str, task_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None
+    ) -> Sequence[Task]:
+        # By the database's clock and not by the ids, which workers make: one whose clock is behind would add a child
+        # in front of pages that were read. And without the namespace, which is the parent's: with it PostgreSQL is
+        # tempted to walk the list of all tasks.
+        place = tuple_(tasks.c.created_at, tasks.c.id)
+        statement = select(*_TASK).where(tasks.c.parent_id == task_id)
+        if after is not None:
+            statement = statement.where(place > after)
+        rows = await self._reader.rows(statement.order_by(*place).limit(limit))
+        return await self._tasks([row for row in rows if row["namespace"] == namespace])
 
     async def _round_that_reaches(self, namespace: str, task_id: UUID, before_step: int) -> int:
         """The round of a finished task whose journal reaches that step.
@@ -130,7 +143,9 @@ class SqlTaskStore:
         """
         task = await self._must_get(namespace, task_id)
         if not task.status.is_final:
-            raise TaskNotFinished(f"the task is {task.status}; only a finished task can be retried")
+            raise TaskNotFinished(
+                f"The task is {task.status}: only a finished task can be retried. Cancel it first, or wait for it."
+            )
         reopenings = await self._reader.rows(reopenings_of(task_id))
         steps = await self._reader.rows(steps_of(task_id))
         check_reached(replayed(steps, stages(task.round, reopenings)), before_step, task.status)
@@ -155,8 +170,7 @@ class SqlTaskStore:
         if query.created_before is not None:
             statement = statement.where(column.created_at < query.created_before)
         if query.id_prefix:
-            digits = query.id_prefix.lower()[:32]
-            statement = statement.where(column.id.between(UUID(digits.ljust(32, "0")), UUID(digits.ljust(32, "f"))))
+            statement = statement.where(column.id.between(*ids_beginning(query.id_prefix)))
         if query.before is not None:
             at, id = query.before
             statement = statement.where(or_(column.created_at < at, and_(column.created_at == at, column.id < id)))
@@ -173,7 +187,7 @@ class SqlTaskStore:
     async def _must_get(self, namespace: str, task_id: UUID) -> Task:
         task = await self.get_task(namespace, task_id)
         if task is None:
-            raise TaskNotFound(f"there is no task {task_id}")
+            raise TaskNotFound(f"There is no task {task_id}. List tasks to find the one you mean.")
         return task
 
     async def _tasks(self, rows: Sequence[dict[str, Any]]) -> list[Task]:

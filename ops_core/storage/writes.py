@@ -126,15 +126,17 @@ class HeldTask:
     rate_key: str | None
     rate_limit: int | None
     rate_seconds: float | None
+    fairness_key: str | None = None
     parent_id: UUID | None
     parent_round: int | None
     parent_step_key: str | None
     traceparent: str | None
-    rank: int = 0
 
+    rank: int = 0
     status: TaskStatus
     attempt: int
     crashes: int
+    suspicion: int
     round: int
     epoch: int
     seq: int
@@ -163,8 +165,8 @@ class HeldTask:
 #: Columns of HeldTask that only name the task, and those that `apply` writes.
 HELD_NAMES = (
     *("id", "namespace", "agent", "queue", "priority", "max_attempts", "timeout_seconds", "queue_timeout_seconds"),
-    *("concurrency_key", "concurrency_limit", "rate_key", "rate_limit", "rate_seconds"),
-    *("parent_id", "parent_round", "parent_step_key", "traceparent", "rank"),
+    *("concurrency_key", "concurrency_limit", "rate_key", "rate_limit", "rate_seconds", "fairness_key"),
+    *("parent_id", "parent_round", "parent_step_key", "traceparent"),
 )
 HELD_STATE = tuple(name for name in HeldTask.__slots__ if name not in HELD_NAMES)
 

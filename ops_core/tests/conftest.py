@@ -10,10 +10,15 @@ from typing import NoReturn
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from ops_core.storage.migrations import upgrade
 from ops_core.tests.postgres_cluster import PostgresMissing, new_server
 from ops_core.tests.rabbitmq_node import RabbitmqMissing, RabbitmqNode
+
+# A machine that does much else at once is slow, which is no fault of what is tested.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 
 def service_missing(reason: str) -> NoReturn:

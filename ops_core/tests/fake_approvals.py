@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from ops_core.domain.approval import Approval, ApprovalReason, ApprovalRequest, ApprovalStatus, NewVote, Vote, weighed
@@ -132,8 +132,12 @@ class FakeSignals:
         self.signals.append(signal)
         return Sent(signal, replayed=False, rings=[Ring("default", 1, task_id)])
 
-    async def list_signals(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Signal]:
-        return [one for one in self.signals if one.task_id == task_id][:limit]
+    async def list_signals(
+        self, namespace: str, task_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None
+    ) -> Sequence[Signal]:
+        oldest_first = sorted(self.signals, key=lambda one: (one.sent_at, one.id))
+        mine = [one for one in oldest_first if one.task_id == task_id]
+        return [one for one in mine if after is None or (one.sent_at, one.id) > after][:limit]
 
 
 def _fits(approval: Approval, query: ApprovalQuery) -> bool:
@@ -142,6 +146,7 @@ def _fits(approval: Approval, query: ApprovalQuery) -> bool:
         and (not query.statuses or approval.status in query.statuses)
         and query.task_id in (None, approval.task_id)
         and query.agent in (None, approval.agent)
+        and approval.id.hex.startswith(query.id_prefix or "")
         and (query.groups is None or not approval.groups or not query.groups.isdisjoint(approval.groups))
     )
 

@@ -67,6 +67,10 @@ class FakeSchedules:
         due = [one for one in self.schedules.values() if not one.paused and one.next_at <= now]
         return sorted(due, key=lambda one: one.next_at)[:limit], now
 
+    async def seconds_until_schedule(self) -> float | None:
+        times = [one.next_at for one in self.schedules.values() if not one.paused]
+        return (min(times) - self.store.now).total_seconds() if times else None
+
     async def schedule_clock(self) -> datetime:
         return self.store.now
 

@@ -204,10 +204,13 @@ class FakeStore:
             above = self.tasks[above].parent_id
         return chain
 
-    async def list_children(self, namespace: str, task_id: UUID, *, limit: int) -> Sequence[Task]:
+    async def list_children(
+        self, namespace: str, task_id: UUID, *, limit: int, after: tuple[datetime, UUID] | None = None
+    ) -> Sequence[Task]:
         await self._answer()
         children = [task for task in self.tasks.values() if task.parent_id == task_id and task.namespace == namespace]
-        return sorted(children, key=lambda task: task.id)[:limit]
+        oldest_first = sorted(children, key=lambda task: (task.created_at, task.id))
+        return [task for task in oldest_first if after is None or (task.created_at, task.id) > after][:limit]
 
     def _check_step(self, task: Task, before_step: int | None) -> None:
         keys = [event.step_key for event in self.log[task.id] if event.round == task.round and event.step_key]

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from ops_core.tests.journeys.system import alive, descendants, until
+from ops_core.tests.journeys.system import alive, descendants, state_of, until
 
 
 class PostgresMissing(Exception):
@@ -60,14 +60,19 @@ class PostgresCluster:
     def kill(self) -> None:
         """As a power cut would end it: nothing is finished; the next start recovers what was committed."""
         pid = self._server.get_pid()
+        # It must not have another child that nobody knows of: with the files below gone, nothing would keep the next
+        # server from starting beside a process that still writes.
+        os.kill(pid, signal.SIGSTOP)
+        until(lambda: state_of(pid) in {"T", None}, what="PostgreSQL stands still")
         family = descendants(pid)
-        # The parent first, or it would begin to recover by itself.
         for each in (pid, *family):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(each, signal.SIGKILL)
         until(lambda: not any(map(alive, (pid, *family))), what="PostgreSQL is gone")
         # Where nobody reaps orphans, the next one would take the dead one for alive.
-        (Path(self._server.pgdata) / "postmaster.pid").unlink(missing_ok=True)
+        data = Path(self._server.pgdata)
+        for left in (data / "postmaster.pid", *data.glob(".s.PGSQL.*.lock")):
+            left.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Stop it and delete what it kept."""

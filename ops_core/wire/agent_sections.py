@@ -150,7 +150,7 @@ class ConcurrencySection(KeySection):
 class RateSection(KeySection):
     """`rate:` how many tasks with one key start in a time."""
 
-    limit: int = Field(ge=1, le=1_000_000)
+    limit: int = Field(ge=1, le=100_000)
     per_seconds: float = Field(gt=0, le=31 * 86_400, allow_inf_nan=False)
 
 

@@ -32,7 +32,7 @@ APPROVAL_EXAMPLE: dict[str, Any] = {
         "required": ["amount", "to"],
     },
     "response_schema": None,
-    "fingerprint": "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae",
+    "fingerprint": "2c26b46b68ffc68ff99b453c1d304134",
     "allowed": ["approve", "edit", "reject", "respond"],
     "groups": ["finance"],
     "required": 1,
@@ -202,6 +202,7 @@ class ApprovalQueryIn(BaseModel):
     mine: bool = Field(
         default=False, description="Only those that the caller may decide: pending ones, unless `status` is given."
     )
+    id_prefix: str | None = Field(default=None, description="How the id begins.")
     limit: int = Field(default=50, description="1 to 200.")
     cursor: str | None = Field(default=None, description="`next_cursor` of the page before, with the same filters.")
 
@@ -216,4 +217,5 @@ class ApprovalQueryIn(BaseModel):
             task_id=self.task_id,
             agent=self.agent,
             mine=self.mine,
+            id_prefix=self.id_prefix,
         )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from ops_core.domain.agent import Agent, AgentLimits, ModelChoice
+from ops_core.domain.agent import Agent, AgentLimits, ApprovalRule, KeyRule, ModelChoice, RetryRule
 from ops_core.services.input_schema import input_schema_of
 from ops_core.wire.pb.v1 import agents_pb2 as pb
-from ops_core.wire.protobuf_json import json_text, struct_from_json
+from ops_core.wire.protobuf_approvals import DECISION_NUMBERS, ON_TIMEOUT_NUMBERS
+from ops_core.wire.protobuf_json import put_object
 from ops_core.wire.protobuf_time import timestamp_from
 
 #: An agent file may name more tokens than an int64 holds; both mean "as many as you like".
@@ -30,17 +31,17 @@ def agent_message(agent: Agent) -> pb.Agent:
         queue=definition.queue,
         max_attempts=definition.max_attempts,
         timeout_seconds=definition.timeout_seconds,
+        agents=definition.agents,
+        approvals=map(_approval_rule_message, definition.approvals),
+        retry=_retry_rule_message(definition.retry),
+        queue_timeout_seconds=definition.queue_timeout_seconds,
+        attempt_timeout_seconds=definition.attempt_timeout_seconds,
+        concurrency=_key_rule_message(definition.concurrency),
+        rate=_key_rule_message(definition.rate),
+        fairness=_key_rule_message(definition.fairness),
     )
-    input_schema = input_schema_of(definition)
-    if (struct := struct_from_json(input_schema)) is not None:
-        message.input_schema.CopyFrom(struct)
-    else:
-        message.input_schema_json = json_text(input_schema)
-    if definition.output_schema is not None:
-        if (struct := struct_from_json(definition.output_schema)) is not None:
-            message.output_schema.CopyFrom(struct)
-        else:
-            message.output_schema_json = json_text(definition.output_schema)
+    put_object(message, "input_schema", input_schema_of(definition))
+    put_object(message, "output_schema", definition.output_schema)
     return message
 
 
@@ -63,3 +64,25 @@ def _limits_message(limits: AgentLimits) -> pb.AgentLimits:
         tool_seconds=limits.tool_seconds,
         memory_tokens=None if limits.memory_tokens is None else min(limits.memory_tokens, _INT64_MAX),
     )
+
+
+def _approval_rule_message(rule: ApprovalRule) -> pb.ApprovalRule:
+    return pb.ApprovalRule(
+        tool=rule.tool,
+        when=rule.when,
+        message=rule.message,
+        groups=rule.groups,
+        required=rule.required,
+        allowed=[DECISION_NUMBERS[one] for one in rule.allowed],
+        timeout_seconds=rule.timeout_seconds,
+        on_timeout=ON_TIMEOUT_NUMBERS[rule.on_timeout],
+        escalate_to=rule.escalate_to,
+    )
+
+
+def _retry_rule_message(rule: RetryRule | None) -> pb.RetryRule | None:
+    return None if rule is None else pb.RetryRule(base_seconds=rule.base_seconds, max_seconds=rule.max_seconds)
+
+
+def _key_rule_message(rule: KeyRule | None) -> pb.KeyRule | None:
+    return None if rule is None else pb.KeyRule(key=rule.key, limit=rule.limit, per_seconds=rule.per_seconds)

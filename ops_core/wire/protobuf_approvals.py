@@ -91,6 +91,7 @@ def filter_from(request: pb.ListApprovalsRequest) -> ApprovalFilter:
         task_id=uuid_from(request.task_id, of="a task", pointer="/task_id") if request.HasField("task_id") else None,
         agent=request.agent if request.HasField("agent") else None,
         mine=request.mine,
+        id_prefix=request.id_prefix if request.HasField("id_prefix") else None,
     )
 
 

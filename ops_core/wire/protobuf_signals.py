@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops_core.domain.signal import Signal
 from ops_core.ports import Sent
-from ops_core.services.signals import SignalRequest
+from ops_core.services.signals import SignalPage, SignalRequest
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
 from ops_core.wire.protobuf_json import put_value, value_of
 from ops_core.wire.protobuf_time import timestamp_from
@@ -28,6 +28,15 @@ def signal_message(signal: Signal) -> pb.Signal:
 def sent_message(sent: Sent) -> pb.SendSignalResponse:
     """What became of a signal, as a message."""
     return pb.SendSignalResponse(signal=signal_message(sent.signal), replayed=sent.replayed)
+
+
+def signals_message(page: SignalPage) -> pb.ListSignalsResponse:
+    """A page of signals, as a message."""
+    return pb.ListSignalsResponse(
+        signals=map(signal_message, page.signals),
+        has_more=page.next_cursor is not None,
+        next_page_token=page.next_cursor or "",
+    )
 
 
 def signal_request_from(request: pb.SendSignalRequest) -> SignalRequest:

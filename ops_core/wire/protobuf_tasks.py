@@ -20,7 +20,7 @@ from ops_core.domain.task import (
 from ops_core.domain.text import TextDelta
 from ops_core.services.forks import ForkRequest, ModelChange
 from ops_core.services.submission import Submission
-from ops_core.services.tasks import Submitted, TaskFilter
+from ops_core.services.tasks import Submitted, TaskFilter, TaskPage
 from ops_core.wire.events import TEXT_EVENT
 from ops_core.wire.pb.v1 import tasks_pb2 as pb
 from ops_core.wire.protobuf_enums import member_of, numbers_of
@@ -108,6 +108,20 @@ def _usage_message(usage: TaskUsage) -> pb.TaskUsage:
         cached_input_tokens=usage.cached_input_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         active_seconds=usage.active_seconds,
+    )
+
+
+def tasks_message(page: TaskPage) -> pb.ListTasksResponse:
+    """A page of tasks, as a message."""
+    return pb.ListTasksResponse(tasks=map(task_message, page.tasks), next_page_token=page.next_cursor or "")
+
+
+def children_message(page: TaskPage) -> pb.ListTaskChildrenResponse:
+    """A page of a task's children, as a message."""
+    return pb.ListTaskChildrenResponse(
+        tasks=map(task_message, page.tasks),
+        has_more=page.next_cursor is not None,
+        next_page_token=page.next_cursor or "",
     )
 
 

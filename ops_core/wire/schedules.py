@@ -32,7 +32,7 @@ SCHEDULE_EXAMPLE: dict[str, Any] = {
     "catch_up": "one",
     "paused": False,
     "next_at": "2026-11-23T07:30:00Z",
-    "last_at": "2026-11-20T07:30:00Z",
+    "last_at": "2026-11-20T07:30:00.640112Z",
     "last_task_id": TASK_ID_EXAMPLE,
     "last_error": None,
     "created_at": "2026-11-01T12:00:00Z",
@@ -105,7 +105,7 @@ class ScheduleOut(BaseModel):
     catch_up: CatchUp
     paused: bool
     next_at: TimeOut = Field(description="Its next time; of a paused one, the first that it has not fired.")
-    last_at: TimeOut | None = None
+    last_at: TimeOut | None = Field(default=None, description="When it last fired.")
     last_task_id: UUID | None = Field(default=None, description="The task of its last time that made one.")
     last_error: str | None = Field(default=None, description="Why its last time made none.")
     created_at: TimeOut

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, StrictStr
 
 from ops_core.domain.signal import Signal
-from ops_core.services.signals import SignalRequest
+from ops_core.services.signals import SignalPage, SignalRequest
 from ops_core.wire.tasks import REQUEST, RESPONSE, TASK_ID_EXAMPLE
 from ops_core.wire.times import TimeOut
 
@@ -58,19 +57,19 @@ class SignalOut(BaseModel):
         return SignalOut.model_validate(signal)
 
 
-class SignalListOut(BaseModel):
-    """Signals of a task, oldest first."""
+class SignalPageOut(BaseModel):
+    """Some signals of a task, oldest first."""
 
     model_config = ConfigDict(
         **RESPONSE, json_schema_extra={"examples": [{"data": [SIGNAL_EXAMPLE], "next_cursor": None}]}
     )
 
     data: list[SignalOut]
-    next_cursor: str | None = None
+    next_cursor: str | None = Field(description="Ask for the next page with it; null at the end of the list.")
 
     @staticmethod
-    def from_domain(signals: Sequence[Signal]) -> SignalListOut:
-        return SignalListOut(data=[SignalOut.from_domain(one) for one in signals])
+    def from_domain(page: SignalPage) -> SignalPageOut:
+        return SignalPageOut(data=[SignalOut.from_domain(one) for one in page.signals], next_cursor=page.next_cursor)
 
 
 class SignalsQueryIn(BaseModel):
@@ -79,3 +78,4 @@ class SignalsQueryIn(BaseModel):
     model_config = REQUEST
 
     limit: int = Field(default=200, description="1 to 1,000.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")

@@ -323,7 +323,7 @@ class TaskOut(BaseModel):
 
 
 class TaskPageOut(BaseModel):
-    """Some tasks, newest first."""
+    """Some tasks, in the order of their list."""
 
     model_config = ConfigDict(
         **RESPONSE, json_schema_extra={"examples": [{"data": [TASK_EXAMPLE], "next_cursor": None}]}
@@ -358,6 +358,7 @@ class ChildrenQueryIn(BaseModel):
     model_config = REQUEST
 
     limit: int = Field(default=200, description="1 to 200.")
+    cursor: str | None = Field(default=None, description="`next_cursor` of the page before.")
 
 
 class BatchOut(BaseModel):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import faulthandler
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection
+from queue import Empty, SimpleQueue
 
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, LeaseStore, Renewal, WorkerInfo
 from ops_core.telemetry import LogEvent, get_logger
-from ops_core.worker.held import HeldRuns, lease_clock
+from ops_core.worker.held import HeldRun, HeldRuns, lease_clock
 from ops_core.worker.stall_watch import StallWatch
 
 _log = get_logger()
@@ -56,7 +58,7 @@ class Heartbeat:
         self._end_process = end_process
         self._wake = threading.Event()
         self._stopping = False
-        self._hurried = False
+        self._hurried: SimpleQueue[HeldRun] = SimpleQueue()
         self._pulses = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -73,9 +75,9 @@ class Heartbeat:
         """The event loop is alive."""
         self._pulses += 1
 
-    def hurry(self) -> None:
-        """Renew now: something may have happened to a task we hold."""
-        self._hurried = True
+    def hurry(self, run: HeldRun) -> None:
+        """Renew its lease now: something may have happened to its task. The others are in no hurry, and many."""
+        self._hurried.put(run)
         self._wake.set()
 
     async def aclose(self) -> None:
@@ -93,9 +95,14 @@ class Heartbeat:
             if stall.is_stalled(now, self._pulses):
                 self._end_stalled_process()
                 return
-            if self._hurried or now >= next_beat:
-                self._hurried = False
-                next_beat = now + (self._lease_seconds / 3 if self._beat() else self._lease_seconds / 12)
+            hurried = self._take_hurried()
+            if now >= next_beat:
+                beaten = self._beat(self._held.all())
+                next_beat = now + self._lease_seconds / (3 if beaten else 12)
+                self._pause(_HURRY_SECONDS)
+            elif hurried:
+                if not self._beat(hurried):
+                    next_beat = min(next_beat, now + self._lease_seconds / 12)
                 self._pause(_HURRY_SECONDS)
             else:
                 self._wake.wait(min(self._check_seconds, max(0.0, next_beat - now)))
@@ -106,9 +113,16 @@ class Heartbeat:
         if not self._stopping:
             time.sleep(seconds)
 
-    def _beat(self) -> bool:
-        """One renewal; False when nothing is known of the leases."""
-        runs = {run.lease: run for run in self._held.all()}
+    def _take_hurried(self) -> list[HeldRun]:
+        taken: list[HeldRun] = []
+        with contextlib.suppress(Empty):
+            while True:
+                taken.append(self._hurried.get_nowait())
+        return taken
+
+    def _beat(self, held: Collection[HeldRun]) -> bool:
+        """One renewal of these; False when nothing is known of their leases."""
+        runs = {run.lease: run for run in held}
         sent_at = self._clock()
         try:
             if self._store is None:

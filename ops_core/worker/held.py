@@ -14,6 +14,9 @@ from ops_core.telemetry import trace_id_of
 #: A lease not renewed for this part of its length may be over by the time a write arrives.
 _SURE_FOR = 2 / 3
 
+#: An interrupted run has returned within seconds, whatever it still writes. One that has not swallows what stops it.
+_DEAF_SECONDS = 30.0
+
 #: A stronger reason replaces a weaker one.
 _STRENGTH = {None: 0, RunStopReason.drain: 1, RunStopReason.cancel: 2, RunStopReason.lost: 3}
 
@@ -37,7 +40,7 @@ class HeldRun:
         self._clock = clock
         self._reason: RunStopReason | None = None
         self._running: asyncio.Task[None] | None = None
-        self._interrupted = False
+        self._interrupted_at: float | None = None
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -62,10 +65,14 @@ class HeldRun:
     def interrupt(self, reason: RunStopReason) -> bool:
         """Stop it now: cancel its asyncio task, once, so that what it writes then is left in peace; False later."""
         self.stop(reason)
-        if self._running is None or self._interrupted:
+        if self._running is None or self._interrupted_at is not None:
             return False
-        self._interrupted = True
+        self._interrupted_at = self._clock()
         return self._running.cancel()
+
+    def is_deaf(self) -> bool:
+        """It was interrupted so long ago that it will not stop."""
+        return self._interrupted_at is not None and self._clock() - self._interrupted_at > _DEAF_SECONDS
 
     def begin(self) -> None:
         """Called within the asyncio task. One cancelled before its first step would never run, and write nothing."""

@@ -241,7 +241,16 @@ class AgentHost:
             for run in self._held.all():
                 if run.is_late() and run.interrupt(RunStopReason.lost):
                     _log.warning(LogEvent.lease_late, **run.log_fields)
+                if run.is_deaf():
+                    self._give_up(run)
             await asyncio.sleep(self._pulse_seconds)
+
+    def _give_up(self, run: HeldRun) -> None:
+        """Of a run that swallows what stops it: its lease runs out, and its task is canceled or goes on elsewhere. It
+        keeps its slot, since it still runs."""
+        _log.error(LogEvent.run_deaf, **run.log_fields, reason=run.stop_reason)
+        run.stop(RunStopReason.lost)
+        self._held.remove(run)
 
     def _on_renewed(self, asked: Collection[Lease], renewal: Renewal) -> None:
         for lease in asked:
@@ -256,8 +265,10 @@ class AgentHost:
 
     def _on_nudge(self, nudge: Nudge) -> None:
         # A nudge is a hint: the heartbeat asks the database, and stops the run if it says so too.
-        if nudge.kind is NudgeKind.cancel and any(run.task.id == nudge.task_id for run in self._held.all()):
-            self._heartbeat.hurry()
+        if nudge.kind is NudgeKind.cancel:
+            for run in self._held.all():
+                if run.task.id == nudge.task_id:
+                    self._heartbeat.hurry(run)
 
     def _worker_info(self) -> WorkerInfo:
         return WorkerInfo(

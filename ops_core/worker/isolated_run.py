@@ -22,14 +22,15 @@ from ops_core.ports import Ring, RunControl, RunStopReason
 from ops_core.telemetry import LogEvent, get_logger, log_fields
 from ops_core.worker.held import HeldRun, lease_clock
 from ops_core.worker.process_tree import die_with_parent
+from ops_core.worker.pulse import PULSE_SECONDS, give_pulse
 
 _log = get_logger()
 
 #: What the process exits with when its lease was over, or its worker gone: not the run's fault.
 LOST: Final = 64
 _STDIN: Final = 0
-#: Between two looks at the lease, and two pulses.
-_PULSE_SECONDS = 0.25
+#: Between two looks whether the lease was renewed.
+_HEARD_SECONDS = 0.01
 #: A run whose lease is over has this long to return.
 _UNWIND_SECONDS = 1.0
 
@@ -98,6 +99,8 @@ class IsolatedRun:
         )
         loop = asyncio.get_running_loop()
         threading.Thread(target=_listen, args=(held, loop), name="worker-pipe", daemon=True).start()
+        if not await self._is_renewed(held):
+            return LOST
         watching = asyncio.create_task(self._watch(held), name="pulse")
         self._report(began=True)
         running = asyncio.create_task(self._run(held, run_task), name=f"task-{task.id}")
@@ -109,6 +112,14 @@ class IsolatedRun:
         self._report(ended=True)
         return 0
 
+    async def _is_renewed(self, held: HeldRun) -> bool:
+        """To come here may have taken longer than the lease: whether it was renewed meanwhile is still in the pipe."""
+        for _ in range(int(self.order.lease_seconds / _HEARD_SECONDS)):
+            if not held.is_late():
+                return True
+            await asyncio.sleep(_HEARD_SECONDS)
+        return False
+
     async def _run(self, held: HeldRun, run_task: Callable[[Task, RunControl], Awaitable[object]]) -> None:
         held.begin()
         with log_fields(**held.log_fields):
@@ -117,12 +128,11 @@ class IsolatedRun:
     async def _watch(self, held: HeldRun) -> None:
         """Show that the loop is alive, and stop when the lease may be over: its worker may be stopped, or gone."""
         while True:
-            with contextlib.suppress(OSError):
-                os.write(self._pulse, b".")
+            give_pulse(self._pulse)
             if held.is_late() and held.interrupt(RunStopReason.lost):
                 _log.warning(LogEvent.lease_late, **held.log_fields)
                 asyncio.get_running_loop().call_later(_UNWIND_SECONDS, os._exit, LOST)
-            await asyncio.sleep(_PULSE_SECONDS)
+            await asyncio.sleep(PULSE_SECONDS)
 
     def _report(self, **said: Any) -> None:
         with contextlib.suppress(OSError):

@@ -20,8 +20,8 @@ from ops_core.worker.isolated_run import LOST, Order
 
 _log = get_logger()
 
-#: Lost leases after which a task is under suspicion: one may be anybody's fault, and so may two, but then it is cheap
-#: to find out.
+#: Crashes in a row after which a task runs alone: one may be anybody's fault, and so may two, but then it is cheap to
+#: find out.
 SUSPECT_CRASHES: Final = 2
 #: Between two looks at what the run is to be told.
 _TELL_SECONDS = 0.05
@@ -54,6 +54,7 @@ class Isolation:
         environment: Mapping[str, str],
         lease_seconds: float,
         at_once: int,
+        late_seconds: float = _LATE_SECONDS,
     ) -> None:
         """`run_here` must run nothing of a task that is told to stop already, and only write why: so it is called for
         a run that was stopped before it had said how it ended. `command` starts a warden."""
@@ -63,6 +64,7 @@ class Isolation:
         self._command = tuple(command)
         self._environment = dict(environment)
         self._lease_seconds = lease_seconds
+        self._late_seconds = late_seconds
         self._turns = asyncio.Semaphore(at_once)
 
     async def run(self, task: Task, control: HeldRun) -> None:
@@ -72,13 +74,24 @@ class Isolation:
             RunLost: the lease is over.
             IsolationFailed
         """
-        if task.crashes < SUSPECT_CRASHES:
-            await self._run_here(task, control)
+        if task.suspicion < SUSPECT_CRASHES:
+            await self._run_among_others(task, control)
             return
         evidence = await self._evidence(task, control)
         if evidence is not None:
             _log.error(LogEvent.run_crashed, attempt=task.attempt, **{k: evidence[k] for k in ("status", "signal")})
             await self._write_crash(task, control, evidence)
+
+    async def _run_among_others(self, task: Task, control: HeldRun) -> None:
+        """A run keeps its own time limits. One that does not swallows them: its lease is given up, which is a crash."""
+        bound = self._longest_seconds(task)
+        loop = asyncio.get_running_loop()
+        late = loop.call_later(bound, control.interrupt, RunStopReason.lost) if bound is not None else None
+        try:
+            await self._run_here(task, control)
+        finally:
+            if late is not None:
+                late.cancel()
 
     async def _evidence(self, task: Task, control: HeldRun) -> JsonObject | None:
         """Of the run's crash; None when it has ended well, by itself or because it was told to stop."""
@@ -126,10 +139,10 @@ class Isolation:
 
     async def _watched(self, child: _Child, task: Task, control: HeldRun) -> _How:
         """Whatever happens, the child is gone when this returns."""
-        _log.info(LogEvent.run_isolated, pid=child.pid, crashes=task.crashes, attempt=task.attempt)
+        _log.info(LogEvent.run_isolated, pid=child.pid, suspicion=task.suspicion, attempt=task.attempt)
         telling = asyncio.create_task(_tell(child, control), name="tell-isolated-run")
         try:
-            async with asyncio.timeout(_longest_seconds(task)):
+            async with asyncio.timeout(self._longest_seconds(task)):
                 return await child.end()
         except TimeoutError:
             return await child.killed()
@@ -142,6 +155,14 @@ class Isolation:
             telling.cancel()
             # As a last resort: not even what ends this task leaves a child behind.
             child.close()
+
+    def _longest_seconds(self, task: Task) -> float | None:
+        """After this even a run that heeds no time-out of its own is stopped."""
+        bounds = [task.attempt_timeout_seconds]
+        if task.deadline_at is not None and task.claimed_at is not None:
+            bounds.append((task.deadline_at - task.claimed_at).total_seconds())
+        given = [bound for bound in bounds if bound is not None]
+        return max(0.0, min(given)) + self._late_seconds if given else None
 
 
 @dataclass(slots=True)
@@ -247,15 +268,6 @@ async def _tell(child: _Child, control: HeldRun) -> None:
             reason = control.stop_reason
             child.tell(f"stop {reason}")
         await asyncio.sleep(_TELL_SECONDS)
-
-
-def _longest_seconds(task: Task) -> float | None:
-    """After this even a run that heeds no time-out of its own is stopped."""
-    bounds = [task.attempt_timeout_seconds]
-    if task.deadline_at is not None and task.claimed_at is not None:
-        bounds.append((task.deadline_at - task.claimed_at).total_seconds())
-    given = [bound for bound in bounds if bound is not None]
-    return max(0.0, min(given)) + _LATE_SECONDS if given else None
 
 
 def _ring(fields: dict[str, Any]) -> Ring:

@@ -20,15 +20,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ops_core.worker.process_tree import adopt_orphans, child_processes
-from ops_core.worker.stall_watch import StallWatch
+from ops_core.worker.pulse import PulseWatch
 
 _LOOK_SECONDS = 0.1
 _READ_BYTES = 65_536
 #: What is kept of the run's last words.
 _KEPT_BYTES = 4096
-#: What is passed on to our log; the rest is read and dropped, slowly enough to cost nobody else his processor.
+#: What is passed on to our log; the rest is read and dropped, slowly enough to cost nobody else his processor, and fast
+#: enough that who writes tens of megabytes does not stand still for it.
 _PASSED_ON_BYTES = 1_000_000
-_FLOOD_PAUSE_SECONDS = 0.01
+_FLOOD_PAUSE_SECONDS = 0.002
 #: How long a run that stands still may take to write where it stands.
 _LAST_WORDS_SECONDS = 2.0
 _CLEAN_UP_SECONDS = 5.0
@@ -67,31 +68,29 @@ def watch_over(command: Sequence[str], *, stall_seconds: float, start_seconds: f
 class _Watch:
     def __init__(self, command: Sequence[str], *, stall_seconds: float, start_seconds: float) -> None:
         self._output, output = os.pipe()
-        self._pulse, pulse = os.pipe()
+        self._pulse = PulseWatch(stall_seconds, _LOOK_SECONDS)
         reports = os.dup(sys.stdout.fileno())
         # Before the run, so that no signal that comes with it is missed.
         self._killed = False
         signal.signal(signal.SIGTERM, self._on_terminate)
         self._starter = os.getppid()
         self._child = subprocess.Popen(  # noqa: S603  the worker's own command
-            [*command, str(pulse), str(reports)],
+            [*command, str(self._pulse.given), str(reports)],
             stdout=output,
             stderr=output,
-            pass_fds=(pulse, reports),
+            pass_fds=(self._pulse.given, reports),
             start_new_session=True,
         )
-        for fd in (output, pulse, reports):
+        for fd in (output, reports):
             os.close(fd)
-        self._stall = StallWatch(stall_seconds, _LOOK_SECONDS)
+        self._pulse.hand_over()
         self._start_by = time.monotonic() + start_seconds
-        self._pulses = 0
         self._stalled_at: float | None = None
         self._kept = b""
         self._passed_on = 0
         self._selector = selectors.DefaultSelector()
-        for fd in (self._output, self._pulse):
-            os.set_blocking(fd, False)
-            self._selector.register(fd, selectors.EVENT_READ)
+        os.set_blocking(self._output, False)
+        self._selector.register(self._output, selectors.EVENT_READ)
 
     def run(self) -> Exit:
         # While it is not waited for, its number and that of its group are nobody else's.
@@ -100,7 +99,7 @@ class _Watch:
         self._signal_group(signal.SIGKILL)
         _, status, usage = os.wait4(self._child.pid, 0)
         _end_what_is_left()
-        while self._read(self._output):
+        while self._read():
             pass
         code = os.waitstatus_to_exitcode(status)
         # Popen would wait for a process that is gone.
@@ -115,9 +114,8 @@ class _Watch:
 
     def _look(self) -> None:
         """For a moment: read what there is, and end a run that must not go on."""
-        for key, _ in self._selector.select(_LOOK_SECONDS):
-            if self._read(key.fd) == b"":
-                self._selector.unregister(key.fd)
+        if self._selector.select(_LOOK_SECONDS) and self._read() == b"":
+            self._selector.unregister(self._output)
         now = time.monotonic()
         if self._killed or os.getppid() != self._starter:
             self._kill()
@@ -130,19 +128,16 @@ class _Watch:
             self._signal(signal.SIGABRT)
 
     def _is_stalled(self, now: float) -> bool:
-        if self._pulses == 0:
-            return now > self._start_by
-        return self._stall.is_stalled(now, self._pulses)
+        stopped = self._pulse.is_stopped(now)
+        return stopped if self._pulse.has_begun else now > self._start_by
 
-    def _read(self, fd: int) -> bytes | None:
-        """Some of what there is; None for nothing now, empty for nothing ever again."""
+    def _read(self) -> bytes | None:
+        """Some of its output; None for nothing now, empty for nothing ever again."""
         try:
-            data = os.read(fd, _READ_BYTES)
+            data = os.read(self._output, _READ_BYTES)
         except BlockingIOError:
             return None
-        if fd == self._pulse:
-            self._pulses += len(data)
-        elif data:
+        if data:
             self._keep(data)
         return data
 

@@ -113,6 +113,7 @@ async def test_a_filter_that_cuts_in_is_a_refusal(connect: Connect, server: Vend
         (json_reply({"error": {"code": 502, "message": "upstream"}}), LlmUnavailable),
         (json_reply({"error": {"code": "server_error", "message": "upstream"}}), LlmUnavailable),
         (said({"content": ""}, finish_reason="error", error={"code": 429, "message": "busy"}), LlmError),
+        (said({"content": "Once upon"}, finish_reason="error"), LlmUnavailable),
         (json_reply({"error": {"code": 403, "message": "x", "metadata": {"reasons": ["violence"]}}}, 403), Refused),
         (json_reply({"error": {"code": 402, "message": "Insufficient credits"}}, 402), BadCredentials),
     ],
@@ -262,3 +263,11 @@ async def test_an_error_in_plain_words_in_a_stream_keeps_them(connect: Connect, 
 
     with pytest.raises(LlmUnavailable, match="model runner has crashed"):
         await streamed_answer(connect("ollama", None))
+
+
+async def test_an_end_mark_without_a_reason_to_stop_ends_no_answer(connect: Connect, server: VendorServer) -> None:
+    begun = {"model": "m", "choices": [{"index": 0, "delta": {"content": "Once upon"}, "finish_reason": None}]}
+    server.then(Reply(content_type="text/event-stream", pieces=(event(begun), event("[DONE]"))))
+
+    with pytest.raises(LlmUnavailable, match="broke off"):
+        await streamed_answer(connect("openai", server.key))

@@ -213,7 +213,7 @@ _LOCK_NEVER_CLAIMED = _locking(
 )
 
 _STATE_TYPES = {
-    **dict.fromkeys(("attempt", "crashes", "round", "epoch", "seq", "pending_children"), "int"),
+    **dict.fromkeys(("attempt", "crashes", "suspicion", "round", "epoch", "seq", "pending_children"), "int"),
     **dict.fromkeys(("resuming", "blocked", "holds_key"), "bool"),
     **dict.fromkeys(
         (
@@ -222,6 +222,7 @@ _STATE_TYPES = {
         ),
         "timestamptz",
     ),
+    "rank": "bigint",
     "claim_token": "uuid",
 }
 _STATE_CASTS = {"result": "::json", "error": "::json", "usage": "::json"}

@@ -21,7 +21,7 @@ from ops_core.errors import (
     NotAnApprover,
     TaskFinished,
 )
-from ops_core.ports import ApprovalQuery, Voted
+from ops_core.ports import ApprovalQuery, Retention, Voted
 from ops_core.storage.store import Store
 from ops_core.tests.contract.store_cases import USAGE, claim, event_types, lease, new_task, submit_and_claim
 from ops_core.tests.contract.test_store_trouble import lost_single_answers
@@ -287,6 +287,18 @@ async def test_what_a_task_did_not_wait_for_to_the_end_can_not_be_decided(store:
     assert (await again(store, one)).status is ApprovalStatus.closed
 
 
+async def test_who_decided_is_told_also_when_the_task_is_gone(store: Store) -> None:
+    one = await asked(store)
+    await cast(store, one)
+    await store.cancel_task("default", one.task_id, by="me")
+    # The policy counts in milliseconds.
+    await asyncio.sleep(0.01)
+    policy = Retention(unhappy_seconds=0.001)
+    assert (await store.prune_tasks(policy=policy, after=None, limit=10)).tasks == 1
+    with pytest.raises(ApprovalDecided, match="ada decided"):
+        await cast(store, one, "bob", "reject")
+
+
 async def test_pending_ones_are_listed_with_the_nearest_expiry_first(store: Store) -> None:
     ones = [await asked(store, timeout_seconds=seconds) for seconds in (900, None, 300, 600, None)]
     wanted = [ones[n].id for n in (2, 3, 0, 1, 4)]
@@ -325,6 +337,9 @@ async def test_lists_can_be_narrowed(store: Store) -> None:
     assert await ids() == {every.id, finance.id, nul.id}
     assert await ids(agent="payer") == {finance.id}
     assert await ids(task_id=nul.task_id) == {nul.id}
+    assert await ids(id_prefix=nul.id.hex[:30]) == {nul.id}
+    assert await ids(id_prefix=every.id.hex, statuses=PENDING) == {every.id}
+    assert await ids(id_prefix="0" * 8) == set()
     assert await ids(groups=frozenset()) == {every.id}
     assert await ids(groups=frozenset({"finance", "x"}), statuses=PENDING) == {every.id, finance.id}
     assert await ids(groups=frozenset({"hr"})) == {every.id, nul.id}

@@ -166,6 +166,22 @@ async def test_a_suspend_that_comes_after_the_childs_end_goes_on_at_once(store: 
     assert set(await answers(store, parent.id)) == {key(1)}
 
 
+async def test_pages_of_children_skip_none_and_repeat_none_while_more_are_added(store: Store) -> None:
+    parent, children = await suspended(store, 5)
+    listed = [*await store.list_children("default", parent.id, limit=2)]
+    for child in children:
+        await end(store, child)
+    (again,) = await claim(store)
+    # Another worker, whose clock is behind, makes ids that come before those there are.
+    late = tuple(waits_for(number, id=UUID(int=number)) for number in (6, 7))
+    await store.finish(lease(again), Suspended(waits=late, usage=USAGE))
+    while page := await store.list_children(
+        "default", parent.id, limit=2, after=(listed[-1].created_at, listed[-1].id)
+    ):
+        listed += page
+    assert [task.id for task in listed] == [*(child.id for child in children), *(wait.child.id for wait in late)]
+
+
 async def test_hundreds_of_children_are_added_and_told_of_together(store: Store) -> None:
     parent, children = await suspended(store, 300)
     assert (await read(store, parent.id)).pending_children == 300

@@ -132,6 +132,20 @@ async def test_nothing_begins_after_a_step_whose_outcome_is_unknown(store: Store
         await store.fork_task(read, fork_of(read, 2))
 
 
+async def test_a_step_that_took_another_try_is_finished_with_its_result(store: Store) -> None:
+    task = await submit_and_claim(store)
+    await write(store, task, "1/llm")
+    for key in ("1/tool/1", "1/tool/1/again/1"):
+        await store.append(lease(task), step(key, StepPhase.intent))
+    await store.append(lease(task), step("1/tool/1", said="first"))
+    await store.finish(lease(task), FAILED)
+    source = await store.get_task("default", task.id)
+    assert source is not None
+    await store.fork_task(source, fork_of(source, 2))
+    (fork,) = await claim(store)
+    assert await replays(store, fork) == [("1/llm", "first"), ("1/tool/1", "first")]
+
+
 async def test_a_fork_begins_with_the_steps_it_takes_over_as_round_zero(store: Store) -> None:
     source = await ended(store, *THREE_STEPS)
     added = await store.fork_task(source, fork_of(source, 3, input={"goal": "another"}, traceparent="00-1-2-01"))

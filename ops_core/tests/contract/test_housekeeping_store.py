@@ -12,7 +12,7 @@ import pytest
 
 from ops_core.domain.agent import AgentDefinition, AgentLimits, ModelChoice
 from ops_core.domain.outcome import Completed, HandedOver
-from ops_core.domain.task import RetryFrom, TaskStatus
+from ops_core.domain.task import RetryFrom, Task, TaskStatus
 from ops_core.errors import RunLost
 from ops_core.ports import Lease, LeaseStore, QueueBacklog
 from ops_core.storage.leases import open_lease_store
@@ -27,6 +27,7 @@ from ops_core.tests.contract.store_cases import (
     submit_and_claim,
     worker,
 )
+from ops_core.tests.contract.wait_cases import send, signal, suspend
 
 
 @pytest.fixture
@@ -74,6 +75,74 @@ async def test_an_expired_lease_is_taken_back_and_fenced(store: Store, leases: L
     renewal = await asyncio.to_thread(leases.renew, [lease(task), lease(again)], worker=worker(), lease_seconds=30)
     assert renewal.kept == {lease(again)}
     assert await event_types(store, task.id) == ["task.submitted", "task.started", "task.lease_lost", "task.started"]
+
+
+async def crashed(store: Store, leases: LeaseStore, task: Task) -> Task:
+    """The task as it is claimed again, after its worker has fallen silent."""
+    await expire(leases, lease(task))
+    await asyncio.to_thread(leases.forget, worker().worker_id)
+    await store.take_back_expired(limit=10, max_crashes=50)
+    (again,) = await claim(store)
+    return again
+
+
+async def test_crashes_without_a_word_in_between_raise_suspicion(store: Store, leases: LeaseStore) -> None:
+    task = await submit_and_claim(store)
+    for suspicion in range(4):
+        assert (task.suspicion, task.crashes) == (suspicion, suspicion)
+        task = await crashed(store, leases, task)
+
+
+async def test_a_task_that_gets_on_between_its_crashes_is_under_no_suspicion(store: Store, leases: LeaseStore) -> None:
+    task = await submit_and_claim(store)
+    for number in range(1, 5):
+        await store.append(lease(task), step(f"{number}/llm"))
+        task = await crashed(store, leases, task)
+        assert (task.suspicion, task.crashes) == (1, number)
+    # What was there before does not count as getting on.
+    await store.append(lease(task), step("1/llm"))
+    assert (await crashed(store, leases, task)).suspicion == 2
+
+
+async def test_a_lease_that_is_lost_while_nobody_was_heard_of_raises_no_suspicion(
+    store: Store, leases: LeaseStore
+) -> None:
+    """As after an outage of the database."""
+    task = await submit_and_claim(store)
+    for crashes in range(3):
+        assert (task.suspicion, task.crashes) == (0, crashes)
+        await expire(leases, lease(task))
+        await store.take_back_expired(limit=10, max_crashes=50)
+        (task,) = await claim(store)
+
+
+async def test_a_lease_that_its_worker_has_outlived_raises_no_suspicion(store: Store, leases: LeaseStore) -> None:
+    task = await submit_and_claim(store)
+    await expire(leases, lease(task))
+    await asyncio.to_thread(leases.renew, [], worker=worker(), lease_seconds=30)
+    await store.take_back_expired(limit=10, max_crashes=50)
+    (again,) = await claim(store)
+    assert (again.suspicion, again.crashes) == (0, 1)
+
+
+async def test_a_lease_is_lost_by_a_dead_worker_when_another_is_alive(store: Store, leases: LeaseStore) -> None:
+    task = await submit_and_claim(store)
+    await asyncio.to_thread(leases.renew, [lease(task)], worker=worker(), lease_seconds=1.0)
+    await asyncio.sleep(1.1)
+    alive = replace(worker(), worker_id="alive")
+    await asyncio.to_thread(leases.renew, [], worker=alive, lease_seconds=1.0)
+    await store.take_back_expired(limit=10, max_crashes=50)
+    (again,) = await claim(store)
+    assert (again.suspicion, again.crashes) == (1, 1)
+
+
+async def test_a_task_that_has_come_to_a_wait_is_under_no_suspicion(store: Store, leases: LeaseStore) -> None:
+    task = await crashed(store, leases, await submit_and_claim(store))
+    assert task.suspicion == 1
+    await suspend(store, task, signal())
+    await send(store, task)
+    (again,) = await claim(store)
+    assert (again.suspicion, again.crashes) == (0, 1)
 
 
 async def test_a_task_that_loses_its_worker_too_often_fails(store: Store, leases: LeaseStore) -> None:

@@ -183,6 +183,26 @@ async def test_a_rate_that_rested_lets_in_its_limit_and_no_more(store: Store) ->
     assert [task.id for task in await claim(store, limit=10)] == [task.id for task in added[3:6]]
 
 
+async def test_who_frees_a_place_looks_at_a_rate_once_however_many_wait_for_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    blocked_by_concurrency = key_rows.blocked_by_concurrency
+
+    async def counted(*given: Any, **named: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return await blocked_by_concurrency(*given, **named)
+
+    added = [await add(store, **limited(10), **rated(limit=1)) for _ in range(20)]
+    (running,) = await claim(store, limit=10)
+    await pass_time(store, 61)
+    monkeypatch.setattr(key_rows, "blocked_by_concurrency", counted)
+    ended = await store.finish(lease(running), DONE)
+    assert [ring.task_id for ring in ended.rings] == [added[1].id]
+    assert looks <= 3
+
+
 async def test_while_workers_are_away_a_rate_lets_in_no_more_than_its_limit(store: Store) -> None:
     for _ in range(8):
         await add(store, **rated(limit=2))
@@ -243,6 +263,45 @@ async def claimed_order(store: Store, count: int) -> list[str | None]:
         assert tasks
         order += [task.labels["tenant"] for task in tasks]
     return order
+
+
+async def tenants_in_turn(store: Store, running: list[Task], count: int) -> str:
+    """Whose tasks are claimed next, when each that ends makes room for one."""
+    turns = ""
+    for _ in range(count):
+        await store.finish(lease(running.pop(0)), DONE)
+        (claimed,) = await claim(store, limit=1)
+        turns += claimed.labels["tenant"]
+        running.append(claimed)
+    return turns
+
+
+def of_tenant(name: str, **changes: Any) -> dict[str, Any]:
+    return {"labels": {"tenant": name}, "fairness_key": name, **changes}
+
+
+async def test_a_tenant_whose_limit_is_all_the_room_there_is_takes_turns_with_who_comes_later(store: Store) -> None:
+    for _ in range(12):
+        await add(store, **of_tenant("a", **limited(2)))
+    running = [*await claim(store, limit=2)]
+    for _ in range(3):
+        await add(store, **of_tenant("b"))
+    assert (await tenants_in_turn(store, running, 6)).count("b") == 3
+
+
+async def test_tasks_that_are_due_together_take_turns_with_what_was_added_meanwhile(store: Store) -> None:
+    soon = datetime.now(UTC) + timedelta(seconds=0.3)
+    scheduled = [await add(store, **of_tenant("a", run_at=soon)) for _ in range(8)]
+    for _ in range(20):
+        await add(store, **of_tenant("b"))
+    running = [*await claim(store, limit=15)]
+    for task in running[1:]:
+        await store.finish(lease(task), DONE)
+    while await store.task_clock() < soon:
+        await asyncio.sleep(0.01)
+    (ring,) = await store.release_due(limit=10)
+    assert ring.count == len(scheduled)
+    assert (await tenants_in_turn(store, running[:1], 10)).count("b") == 5
 
 
 @pytest.mark.parametrize("fair", [True, False], ids=["with fairness keys", "control: without"])

@@ -43,7 +43,7 @@ SELECT count(*) AS found FROM tasks WHERE (blocked AND status <> 'queued')
 _STUCK = text("""
 SELECT count(*) AS found FROM tasks t JOIN concurrency_keys c
     ON c.namespace = t.namespace AND c.concurrency_key = t.concurrency_key
-WHERE t.blocked AND c.held < t.concurrency_limit AND (t.rate_key IS NULL OR t.attempt > 0)
+WHERE t.blocked AND c.held < t.concurrency_limit AND c.release_at IS NULL AND (t.rate_key IS NULL OR t.attempt > 0)
 """)
 _LEFT = text("""
 SELECT t.status, t.blocked, t.holds_key, t.attempt, t.concurrency_key, t.concurrency_limit, c.held, t.rate_key,

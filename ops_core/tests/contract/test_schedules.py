@@ -130,6 +130,21 @@ async def test_a_due_time_makes_one_task_as_its_creator_and_the_next_time_is_wri
     assert (task.created_by, task.schedule_id, task.labels) == ("ada", schedule.id, {"team": "a"})
 
 
+async def seconds_until(store: Store, schedule: Schedule) -> Any:
+    return pytest.approx((schedule.next_at - await store.schedule_clock()).total_seconds(), abs=20)
+
+
+async def test_the_soonest_time_of_all_schedules_is_known(store: Store, service: ScheduleService) -> None:
+    assert await firing(store).seconds_until_due() is None
+    minutely = await service.create(ADA, draft())
+    yearly = await service.create(ADA, draft(name="yearly", cron="0 0 1 1 *"))
+    assert await firing(store).seconds_until_due() == await seconds_until(store, minutely)
+    overdue = await missed(store, minutely, 3)
+    assert await firing(store).seconds_until_due() == await seconds_until(store, overdue)
+    await service.pause(ADA, "minutely")
+    assert await firing(store).seconds_until_due() == await seconds_until(store, yearly)
+
+
 async def test_any_number_of_housekeepers_at_once_fire_each_time_once(
     store: Store, store_url: str, service: ScheduleService
 ) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 
 from ops_core.domain.event import EventType, StepPhase
 from ops_core.domain.outcome import Completed
+from ops_core.domain.signal import Signal
 from ops_core.domain.task import Task, TaskStatus, WaitingFor
 from ops_core.errors import IdempotencyKeyReused, InvalidInput, TaskFinished, TaskNotFound, TooManySignals
 from ops_core.ports import Ended
 from ops_core.storage import settle
-from ops_core.storage.schema import waits
+from ops_core.storage.schema import signals, waits
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.store import Store
 from ops_core.storage.writes import StoredJson, Transaction
@@ -122,6 +124,33 @@ async def test_signals_are_told_as_they_were_sent_and_only_in_their_namespace(st
     assert await store.list_signals("default", task.id, limit=2) == sent[:2]
     assert await store.list_signals("default", task.id, limit=10) == sent
     assert await store.list_signals("b", task.id, limit=10) == []
+
+
+async def remaining(store: Store, task: Task, listed: list[Signal]) -> list[Signal]:
+    """What the pages after these hold, in twos."""
+    found = [*listed]
+    while page := await store.list_signals("default", task.id, limit=2, after=(found[-1].sent_at, found[-1].id)):
+        found += page
+    return found[len(listed) :]
+
+
+async def test_pages_of_signals_skip_none_and_repeat_none_while_more_are_sent(store: Store) -> None:
+    task = await submit_and_claim(store)
+    sent = [(await send(store, task, payload=n)).signal for n in range(5)]
+    first = [*await store.list_signals("default", task.id, limit=2)]
+    # Another server, whose clock is behind, makes ids that come before those there are.
+    sent += [(await send(store, task, id=UUID(int=n))).signal for n in (1, 2)]
+    assert [*first, *await remaining(store, task, first)] == sent
+
+
+async def test_signals_of_one_moment_are_on_one_page_each(store: Store) -> None:
+    task = await submit_and_claim(store)
+    sent = [(await send(store, task, payload=n)).signal for n in range(5)]
+    at = sent[2].sent_at
+    await store._backends[0].transact(lambda tx: tx.run(update(signals).values(sent_at=at)))
+    first = [*await store.list_signals("default", task.id, limit=2)]
+    listed = [*first, *await remaining(store, task, first)]
+    assert [(one.id, one.sent_at) for one in listed] == [(one.id, at) for one in sorted(sent, key=lambda one: one.id)]
 
 
 @pytest.mark.parametrize("awaited", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from ops_core.domain.task import TaskStatus
 from ops_core.ports import TaskQuery
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.store import Store, open_store
-from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, step, worker
+from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, step, uuid7, worker
 
 PAST = 50_000
 LINE = 100_000
@@ -77,6 +78,9 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "take back": lambda: store.take_back_expired(limit=500, max_crashes=3),
         "overdue": lambda: store.fail_overdue(limit=500),
         "backlogs": store.backlogs,
+        "list children": lambda: store.list_children(
+            "default", uuid7(), limit=10, after=(datetime(2020, 1, 1, tzinfo=UTC), uuid7())
+        ),
         **{f"list {name}": partial(store.list_tasks, query) for name, query in listed.items()},
     }
 

@@ -33,6 +33,7 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
 def wipe_with_tasks_queued(lab: Lab, client: Submitter, queued: int) -> None:
     """Nobody works yet, so that all of these tickets are lost."""
     client.submit_many([AGENT] * queued)
+    # Most have their tickets by then; whoever has none yet must be rung for all the same.
     time.sleep(0.5)
     lab.node.kill()
     lab.node.wipe()

@@ -81,32 +81,32 @@ def deaths_of_api() -> None:
 
 
 def deaths_of_worker() -> None:
-    """`before/<n>` and `after/<n>`: the n-th write of a task's journal by this claim; `effect/<step key>`: after the
-    tool was called and before that is recorded; `claim`: as soon as it is claimed; `finish`: before its end is written.
+    """`before/<n>` and `after/<n>`: the n-th write of a task's journal, whichever claim makes it; `effect/<step key>`:
+    after the tool was called and before that is recorded; `claim`: as soon as it is claimed; `finish`: before its end
+    is written.
     """
     from ops_core.runner.journal import TaskJournal
     from ops_core.runner.run_task import TaskRunner
 
     run, append, finish = TaskRunner.run, TaskJournal._append, TaskRunner._finish
-    goals: dict[Any, tuple[object, int]] = {}
+    goals: dict[Any, object] = {}
 
     async def marked_run(self: TaskRunner, task: Any, control: Any) -> Any:
-        goals[control.lease] = (task.input.get("goal"), 0)
+        goals[control.lease] = task.input.get("goal")
         die_if_marked(task.input.get("goal"), "claim")
         return await run(self, task, control)
 
     async def dying_append(self: TaskJournal, event: Any) -> None:
-        goal, count = goals[self._control.lease]
-        goals[self._control.lease] = (goal, count + 1)
+        goal, number = goals[self._control.lease], len(self._intents) + len(self._results) + 1
         if event.phase == "result":
             die_if_marked(goal, f"effect/{event.step_key}")
-        die_if_marked(goal, f"before/{count + 1}")
+        die_if_marked(goal, f"before/{number}")
         await append(self, event)
-        die_if_marked(goal, f"after/{count + 1}")
+        die_if_marked(goal, f"after/{number}")
 
     async def dying_finish(self: TaskRunner, *given: Any) -> Any:
         [control] = [each for each in given if hasattr(each, "lease")]
-        goal, _ = goals.pop(control.lease)
+        goal = goals.pop(control.lease)
         die_if_marked(goal, "finish")
         ended = await finish(self, *given)
         die_if_marked(goal, "finished")

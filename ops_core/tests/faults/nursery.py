@@ -28,7 +28,12 @@ _WANTED = (
     *("anyio._backends._asyncio", "agentkit.llm.openai_chat", "agentkit.llm.vendor_connections"),
     *("agentkit.llm.vendor_http", "agentkit.llm.vendor_stream"),
     *("ops_core.api.app", "ops_core.api.door", "ops_core.api.gate", "ops_core.api.serve", "ops_core.rpc.server"),
-    *("ops_core.bootstrap", "ops_core.entrypoints.main", "ops_core.entrypoints.worker_child"),
+    *(
+        "ops_core.bootstrap.embedded",
+        "ops_core.bootstrap.isolated",
+        "ops_core.entrypoints.main",
+        "ops_core.entrypoints.worker_child",
+    ),
     *("ops_core.broker.publisher", "ops_core.broker.rabbitmq", "ops_core.worker.supervisor"),
     *("ops_core.storage.postgres.backend", "ops_core.storage.postgres.leases", "ops_core.storage.postgres.nudges"),
     *("ops_core.tests.faults.altered", "ops_core.tests.faults.tools"),

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ops_core.tests.faults.rows import ALL
+from ops_core.tests.faults.simulation.trial import STEPS, WORLDS_A_SEED
+
 PAGE = Path(__file__).resolve().parents[3] / "ops-docs" / "reference" / "faults.md"
 
 _HEAD = """# What happened under faults
@@ -20,15 +23,37 @@ were repeated without a person's yes. `repeats` are allowed: calls that were und
 those that a person has approved.
 
 """
-_LATE = """(1) Calls that nobody can prevent. A process looks whether it still holds its task, and then sends the
-call. If the machine makes it stand still between the two for longer than its lease, another takes the task over and
-makes the same call, and the first one sends its own when it goes on. Whatever it tries to write after that is
-refused. Both calls carry the same idempotency key, so a receiver that knows such keys does the thing once.
+_LATE = """(1) [Late calls](../explanation/guarantees.md#one-writer), which nobody can prevent. A process looks
+whether it still holds its task, and then sends the call. If the machine makes it stand still between the two for
+longer than its lease, another takes the task over and makes the same call, and the first one sends its own when it
+goes on. Whatever it tries to write after that is refused. Both calls carry the same idempotency key, so a receiver
+that knows such keys does the thing once.
 """
 
 
-def write_page(results: Sequence[Mapping[str, Any]], page: Path = PAGE) -> None:
-    page.write_text(_HEAD + table(results))
+def write_page(
+    results: Sequence[Mapping[str, Any]], simulation: Mapping[str, Any] | None = None, page: Path = PAGE
+) -> None:
+    """`simulation` is what the simulation has kept; None when it has not been run."""
+    page.write_text(_HEAD + table(results) + worlds(simulation))
+
+
+def worlds(simulation: Mapping[str, Any] | None) -> str:
+    """What came of the simulated worlds."""
+    if simulation is None:
+        return ""
+    passed, failed = len(simulation["passed"]) * WORLDS_A_SEED, len(simulation["failed"])
+    told = f"commit `{simulation['commit'][:12]}`, {simulation['seconds'] / 60:.0f} minutes"
+    return f"""
+## Simulated worlds
+
+Beside the real processes there are simulated ones: the real store and services in one thread, with a clock of their
+own, a broker that drops, doubles, delays and swaps tickets, and nodes that may die before or after any commit. Each
+world is up to {STEPS} random steps long, comes to rest, and is judged as above.
+
+**{passed:,} worlds as promised, {failed} seeds failed** ({told}:
+`python -m ops_core.tests.faults.simulation --worlds {passed}`).
+"""
 
 
 def table(results: Sequence[Mapping[str, Any]]) -> str:
@@ -43,7 +68,9 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
     told = sorted({f"commit `{r['commit']}`, seed {r['seed']}, {r['size']} size" for r in results})
     seconds = sum(r["seconds"] for r in results)
     ran = f"Run on {'; '.join(told)}; {seconds / 60:.0f} minutes without the controls."
-    return "\n".join([*lines, ran, "", _LATE])
+    missing = [row.fault for row in ALL if row.name not in {result["row"] for result in results}]
+    not_run = [f"**Without a result of this size yet:** {'; '.join(missing)}.", ""] if missing else []
+    return "\n".join([*lines, ran, "", *not_run, _LATE])
 
 
 def _line(result: Mapping[str, Any]) -> str:

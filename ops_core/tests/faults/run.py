@@ -44,7 +44,9 @@ def run_row(lab: Lab, row: Row, *, size: str, seed: int, control: bool) -> tuple
 def main(arguments: Sequence[str]) -> int:
     asked = _parser().parse_args(arguments)
     if asked.write_docs:
-        write_page(_results(asked.results, asked.size))
+        simulated = asked.results / "simulation.json"
+        simulation = json.loads(simulated.read_text()) if simulated.exists() else None
+        write_page(_results(asked.results, asked.size), simulation)
         return 0
     rows = [row for row in ALL if not asked.only or row.name in asked.only]
     # Told to end, it leaves no server behind.

@@ -1,7 +1,4 @@
-"""The fault table in its short sizes: each row holds, and the quick controls show that the oracle would have seen it.
-
-The full run (`make faults`) has the control of every row.
-"""
+"""The fault table in its short sizes: each row holds, and its control shows that the oracle would have seen it."""
 
 from __future__ import annotations
 
@@ -24,11 +21,6 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(240)]
 #: Chooses the moments at which faults strike.
 SEED = int(os.environ.get("OPS_CORE_TEST_SEED", "1"))
 EACH_ROW = pytest.mark.parametrize("row", ALL, ids=lambda row: row.name)
-#: Controls that are done within seconds on two cores; all together would take longer than the rows.
-QUICK_CONTROLS = {"api_killed", "tickets_tripled", "races", "votes_raced", "streams_cut", "sqlite_claims"}
-EACH_QUICK_CONTROL = pytest.mark.parametrize(
-    "row", [row for row in ALL if row.name in QUICK_CONTROLS], ids=lambda row: row.name
-)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +41,7 @@ def test_nothing_is_lost_and_nothing_is_done_twice(lab: Lab, row: Row) -> None:
     assert tally.broken == {}, "\n".join(tally.findings)
 
 
-@EACH_QUICK_CONTROL
+@EACH_ROW
 def test_without_the_remedy_the_oracle_finds_something(lab: Lab, row: Row) -> None:
     assert outcome(lab, row, control=True).found_out != {}
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def test_worlds_full_of_faults_come_to_rest_as_promised() -> None:
-    run_seed(0, worlds=25)
+    run_seed(0, worlds=40)
 
 
 @pytest.mark.parametrize(

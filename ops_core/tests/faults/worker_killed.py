@@ -44,7 +44,9 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
             kills = 0
             boundaries = [f"die:{boundary}" for boundary in BOUNDARIES[:: size["every_boundary"]]]
             client.submit_many([AGENT] * size["runs"])
-            while kills < size["kills"] and oracle.unfinished(system.database_url, ledger):
+            while kills < size["kills"]:
+                if not oracle.unfinished(system.database_url, ledger):
+                    client.submit_many([AGENT] * size["workers"])
                 time.sleep(rng.uniform(0.2, size["pause_seconds"]))
                 crew.kill_one(rng)
                 kills += 1

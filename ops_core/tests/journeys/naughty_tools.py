@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,26 @@ def note(what: str) -> str:
     return f"noted {what}"
 
 
-TOOLS = [explode, leave, segfault, unserialisable, ten_megabytes, note]
+@tool(side_effect=False)
+def stand_still_once() -> str:
+    """Stop the whole process, and say where one that had not been stopped before went on."""
+    file = Path(os.environ[CALLS_FILE])
+    if not calls_in(file):
+        file.write_text(f"{os.getpid()}\n")
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return str(os.getpid())
+
+
+@tool(side_effect=False)
+def send_sigterm() -> str:
+    """Tell the process to end, as whoever deploys would."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    # So that it is heard while this runs.
+    time.sleep(0.5)
+    return str(os.getpid())
+
+
+TOOLS = [explode, leave, segfault, unserialisable, ten_megabytes, note, stand_still_once, send_sigterm]
 
 
 def install(folder: Path) -> None:

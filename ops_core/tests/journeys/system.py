@@ -193,9 +193,14 @@ def descendants(pid: int) -> set[int]:
     return found
 
 
+def state_of(pid: int) -> str | None:
+    """The process's letter in /proc, such as `T` when it is stopped; None where it cannot be found."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return None
+
+
 def alive(pid: int) -> bool:
     """Whether the process exists and is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+    return state_of(pid) not in {"Z", None}

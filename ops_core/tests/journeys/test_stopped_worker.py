@@ -44,14 +44,15 @@ def recorded(system: System, task_id: UUID) -> int:
         return sum(event.type == "tool.completed" for event in client.tasks.past_events(task_id))
 
 
-def submit_and_stop_the_worker(system: System) -> tuple[UUID, Process, int]:
-    """SIGSTOP just after a charge was recorded, so that what the worker waits for is the model's next answer."""
+def submit_and_stop_the_worker(system: System, model_server: ModelServer) -> tuple[UUID, Process, int]:
+    """SIGSTOP while the model is asked: one that is about to ask when it is stopped does so when it goes on, which
+    nobody can prevent (see the late call among the guarantees)."""
     with system.client() as client:
         task_id = client.tasks.submit(AGENT, "Charge for each step").id
     until(lambda: recorded(system, task_id) >= 3, what="three charges are recorded")
     worker, pid = worker_of(system, task_id)
-    before = recorded(system, task_id)
-    until(lambda: recorded(system, task_id) > before, what="one more charge is recorded")
+    asked = model_server.calls(MODEL)
+    until(lambda: model_server.calls(MODEL) > asked, what="the model is asked once more")
     os.kill(pid, signal.SIGSTOP)
     return task_id, worker, pid
 
@@ -59,7 +60,7 @@ def submit_and_stop_the_worker(system: System) -> tuple[UUID, Process, int]:
 def test_a_worker_that_wakes_up_after_its_lease_does_nothing_more(
     system: System, model_server: ModelServer, effect_server: EffectServer
 ) -> None:
-    task_id, worker, pid = submit_and_stop_the_worker(system)
+    task_id, worker, pid = submit_and_stop_the_worker(system, model_server)
     with system.client() as client:
         task = client.tasks.wait(task_id, timeout_seconds=60)
     assert (task.status, task.crashes) == ("completed", 1)
@@ -79,9 +80,11 @@ def test_a_worker_that_wakes_up_after_its_lease_does_nothing_more(
     assert events.count("tool.completed") == STEPS
 
 
-def test_a_worker_that_wakes_up_in_time_goes_on(system: System, effect_server: EffectServer) -> None:
+def test_a_worker_that_wakes_up_in_time_goes_on(
+    system: System, model_server: ModelServer, effect_server: EffectServer
+) -> None:
     """The control: what the test above does not see after the waking, it would have seen."""
-    task_id, _, pid = submit_and_stop_the_worker(system)
+    task_id, _, pid = submit_and_stop_the_worker(system, model_server)
     effects = effect_server.keys_of(task_id)
     os.kill(pid, signal.SIGCONT)
     with system.client() as client:

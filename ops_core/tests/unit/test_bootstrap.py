@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -10,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ops_core.bootstrap import Embedded, run_embedded
+from ops_core.bootstrap.embedded import Embedded, run_embedded
+from ops_core.bootstrap.stop import stop_order, stop_signal
 from ops_core.errors import ConfigurationInvalid
 from ops_core.settings import Settings
 
@@ -55,3 +58,24 @@ async def test_an_embedded_system_that_is_told_to_stop_leaves_nothing_behind(tmp
     assert seen == [{"heartbeat", "consumer-default"}]
     assert ours() == set()
     assert asyncio.all_tasks() == before
+
+
+async def test_a_worker_under_a_supervisor_heeds_no_signal_before_the_order_has_come() -> None:
+    come: list[bool] = []
+    with stop_order(lambda: bool(come)) as stop:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+            os.kill(os.getpid(), number)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(stop.wait(), 0.2)
+        come.append(True)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 10)
+        # As when whoever ends a service signals each process of it: it is not killed.
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def test_a_process_of_its_own_heeds_a_signal() -> None:
+    """The control of the test above."""
+    with stop_signal() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.wait_for(stop.wait(), 10)

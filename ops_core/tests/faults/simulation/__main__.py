@@ -13,13 +13,12 @@ import os
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-from ops_core.tests.faults.simulation.trial import WORLDS_A_SEED, run_seed
+from ops_core.tests.faults.simulation.trial import WORLDS_A_SEED, tried
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 RESULTS = REPOSITORY / ".ops-core" / "faults" / "simulation.json"
@@ -33,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--results", type=Path, default=RESULTS)
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
-        print(_tried(asked.seed) or "all as promised")
+        print(tried(asked.seed) or "all as promised")
         return 0
     return _run_all(asked)
 
@@ -44,7 +43,7 @@ def _run_all(asked: argparse.Namespace) -> int:
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(asked.processes, mp_context=context) as pool:
-        trials = {pool.submit(_tried, seed): seed for seed in seeds}
+        trials = {pool.submit(tried, seed): seed for seed in seeds}
         for trial in as_completed(trials):
             failure = trial.result()
             if failure is None:
@@ -59,15 +58,6 @@ def _run_all(asked: argparse.Namespace) -> int:
     worlds = len(kept["passed"]) * WORLDS_A_SEED
     print(f"{worlds} worlds as promised, {len(kept['failed'])} seeds failed, {kept['seconds']} s")
     return 1 if kept["failed"] else 0
-
-
-def _tried(seed: int) -> str | None:
-    """None when all worlds of the seed are right, else what is wrong with the smallest that is not."""
-    try:
-        run_seed(seed)
-    except Exception:  # noqa: BLE001  whatever went wrong in a world is what this is for
-        return traceback.format_exc()
-    return None
 
 
 def _kept(file: Path) -> dict[str, Any]:

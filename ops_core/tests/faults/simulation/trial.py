@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import traceback
 
 import structlog
 from hypothesis import HealthCheck, Phase, settings
@@ -39,3 +40,15 @@ def run_seed(seed: int, *, worlds: int = WORLDS_A_SEED, remedies: Remedies | Non
             report_multiple_bugs=False,
         ),
     )
+
+
+def tried(seed: int) -> str | None:
+    """None when all worlds of the seed are right, else what is wrong with the smallest that is not.
+
+    Not beside the command that runs many: a spawned process cannot import a package's `__main__`.
+    """
+    try:
+        run_seed(seed)
+    except Exception:  # noqa: BLE001  whatever went wrong in a world is what this is for
+        return traceback.format_exc()
+    return None

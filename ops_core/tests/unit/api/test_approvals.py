@@ -180,6 +180,16 @@ async def test_mine_are_those_i_may_decide(make: AppMaker, approvals: FakeApprov
     assert [one["id"] for one in found] == [str(approval.id)]
 
 
-@pytest.mark.parametrize("query", ["status=maybe", "task_id=x", "limit=0", "cursor=x", "mine=perhaps", "unknown=1"])
+async def test_the_beginning_of_an_id_is_enough_to_find_it(
+    client: httpx2.AsyncClient, approvals: FakeApprovals, approval: Approval
+) -> None:
+    approvals.ask(uuid4())
+    found = (await client.get(f"{PATH}?id_prefix={str(approval.id)[:-1]}")).json()["data"]
+    assert [one["id"] for one in found] == [str(approval.id)]
+
+
+@pytest.mark.parametrize(
+    "query", ["status=maybe", "task_id=x", "limit=0", "cursor=x", "mine=perhaps", "unknown=1", "id_prefix=xyz"]
+)
 async def test_a_query_that_cannot_be_one(client: httpx2.AsyncClient, query: str) -> None:
     assert (await client.get(f"{PATH}?{query}")).status_code == 422

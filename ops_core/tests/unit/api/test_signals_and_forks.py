@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -168,6 +169,72 @@ class TestKeys:
             told = problem(await client.post(TASKS, json={**ASK, **bounds}), 422, "invalid_input")
         assert [one["pointer"] for one in told["errors"]] == [pointer]
         assert store.tasks == {}
+
+
+async def followed(client: httpx2.AsyncClient, url: str) -> list[dict[str, Any]]:
+    """All items of a list, by the links from page to page."""
+    found: list[dict[str, Any]] = []
+    while url:
+        answer = await client.get(url)
+        found += answer.json()["data"]
+        url = answer.links.get("next", {}).get("url", "")
+        assert bool(url) == (answer.json()["next_cursor"] is not None)
+    return found
+
+
+class TestPages:
+    @pytest.fixture
+    async def children(self, client: httpx2.AsyncClient, task_id: str, store: FakeStore) -> list[str]:
+        ids = [(await client.post(TASKS, json=ASK)).json()["id"] for _ in range(5)]
+        for id in map(UUID, ids):
+            store.tasks[id] = replace(store.tasks[id], parent_id=UUID(task_id))
+        return ids
+
+    @pytest.fixture
+    async def signals(self, client: httpx2.AsyncClient, task_id: str) -> list[str]:
+        sent = [await client.post(f"{TASKS}/{task_id}/signals", json={"name": f"n{n}"}) for n in range(5)]
+        return [answer.json()["id"] for answer in sent]
+
+    @pytest.mark.parametrize("limit", [1, 2, 5, 6])
+    async def test_all_children_come_page_by_page(
+        self, client: httpx2.AsyncClient, task_id: str, children: list[str], limit: int
+    ) -> None:
+        found = await followed(client, f"{TASKS}/{task_id}/children?limit={limit}")
+        assert [one["id"] for one in found] == children
+
+    @pytest.mark.parametrize("limit", [1, 2, 5, 6])
+    async def test_all_signals_come_page_by_page(
+        self, client: httpx2.AsyncClient, task_id: str, signals: list[str], limit: int
+    ) -> None:
+        found = await followed(client, f"{TASKS}/{task_id}/signals?limit={limit}")
+        assert [one["id"] for one in found] == signals
+
+    @pytest.mark.parametrize("kind", ["children", "signals"])
+    @pytest.mark.usefixtures("children", "signals")
+    async def test_a_cursor_of_another_task_or_another_list_is_refused(
+        self, client: httpx2.AsyncClient, task_id: str, kind: str
+    ) -> None:
+        cursor = (await client.get(f"{TASKS}/{task_id}/{kind}?limit=2")).json()["next_cursor"]
+        other = (await client.post(TASKS, json=ASK)).json()["id"]
+        elsewhere = {"children": "signals", "signals": "children"}[kind]
+        for path in (f"{TASKS}/{other}/{kind}", f"{TASKS}/{task_id}/{elsewhere}", TASKS):
+            told = problem(await client.get(path, params={"cursor": cursor}), 422, "cursor_malformed")
+            assert [one["pointer"] for one in told["errors"]] == ["/cursor"]
+
+    @pytest.mark.parametrize("kind", ["children", "signals"])
+    @pytest.mark.parametrize(
+        ("query", "code", "pointer"),
+        [
+            ("cursor=x", "cursor_malformed", "/cursor"),
+            ("limit=0", "invalid_input", "/limit"),
+            ("limit=1001", "invalid_input", "/limit"),
+        ],
+    )
+    async def test_a_page_that_cannot_be(
+        self, client: httpx2.AsyncClient, task_id: str, kind: str, query: str, code: str, pointer: str
+    ) -> None:
+        told = problem(await client.get(f"{TASKS}/{task_id}/{kind}?{query}"), 422, code)
+        assert [one["pointer"] for one in told["errors"]] == [pointer]
 
 
 async def test_the_family_of_a_task_that_has_none(client: httpx2.AsyncClient, task_id: str) -> None:

@@ -76,8 +76,9 @@ def test_a_response_is_text_unless_it_is_said_to_be_json(
 
 
 def test_the_beginning_of_an_id_is_enough(terminal: Terminal) -> None:
-    server = FakeServer(page(approval_json(id="0193cccc" + APPROVAL_ID[8:]), approval_json()), decided())
+    server = FakeServer(page(approval_json()), decided())
     assert terminal.type("approval", "approve", "0193bbbb", server=server).code == 0
+    assert server.requests[0].url.params.multi_items() == [("id_prefix", "0193bbbb"), ("limit", "11")]
     assert APPROVAL_ID in server.requests[1].url.path
 
 

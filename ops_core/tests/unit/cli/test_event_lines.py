@@ -19,13 +19,15 @@ HOSTILE = {"content": "a\nb\x1b[31m" + "x" * 500, "name": "t", "arguments": {"q"
         ("llm.completed", {"message": {"text": "It is 42."}, "model": "m"}, "It is 42.  (m)"),
         ("task.retrying", {"error": {"code": "rate_limited", "message": "slow down"}}, "rate_limited: slow down"),
         ("task.started", {"attempt": 2, "worker_id": None}, "attempt 2"),
+        ("task.resumed", {"waited_for": "children"}, "after waiting for children"),
+        ("timer.started", {"kind": "wait", "wait": "timer", "request": {"seconds": 2}}, "seconds 2"),
+        ("timer.fired", {"kind": "wait", "wait": "timer", "seconds": 0, "answer": {}}, ""),
         ("something.new", {"of": "a newer server"}, "of a newer server"),
     ],
 )
 def test_says_what_tells_the_most(kind: str, payload: dict[str, object], said: str) -> None:
-    assert (
-        event_line(Event(**event_json(1, kind, **payload))).plain.partition("  ")[2].split("  ", 1)[1].strip() == said
-    )
+    line = event_line(Event(**event_json(1, kind, **payload))).plain
+    assert line.partition("  ")[2].removeprefix(kind).strip() == said
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,17 @@ def test_the_family_is_listed_as_tasks(terminal: Terminal, verb: str) -> None:
     assert server.requests[0].url.path.endswith(f"/{TASK_ID}/{verb}")
 
 
+@pytest.mark.parametrize(("verb", "item"), [("children", task_json()), ("signals", SIGNAL)])
+@pytest.mark.parametrize(("typed", "told_of"), [([], 3), (["-n", "2"], 2), (["--limit", "3"], 3)])
+def test_all_children_and_signals_are_listed_unless_a_limit_is_given(
+    terminal: Terminal, verb: str, item: dict[str, Any], typed: list[str], told_of: int
+) -> None:
+    server = FakeServer(ok({"data": [item] * 2, "next_cursor": "c"}), page(item))
+    told = terminal.type("task", verb, TASK_ID, *typed, "-q", server=server)
+    assert told.out == f"{item['id']}\n" * told_of
+    assert [request.url.params.get("cursor") for request in server.requests] == [None, "c"][: told_of - 1]
+
+
 @pytest.mark.parametrize(("typed", "payload"), [([], None), (['{"amount": 80}'], {"amount": 80}), (['"yes"'], "yes")])
 def test_a_signal_carries_json(terminal: Terminal, typed: list[str], payload: object) -> None:
     server = FakeServer(httpx2.Response(201, json=SIGNAL))

@@ -56,6 +56,7 @@ def test_run_stops_with_its_own_code_when_a_person_is_waited_for(terminal: Termi
     assert told.code == 4
     assert "waiting for approval" in told.err
     assert f"approval {APPROVAL_ID}: Refund 80 EUR to Ada?" in told.err
+    assert '  refund({"amount": 80})\n' in told.err
     assert f"ops-core approval approve {APPROVAL_ID}" in told.err
     assert f"""ops-core approval edit {APPROVAL_ID} --arguments '{{"amount": 80}}'""" in told.err
 
@@ -259,6 +260,32 @@ def test_get_of_a_waiting_task_shows_how_to_decide(terminal: Terminal) -> None:
     assert server.requests[1].url.params.multi_items()[:2] == [("status", "pending"), ("task_id", TASK_ID)]
 
 
+def test_get_of_a_task_that_waits_for_a_signal_names_the_one_it_waits_for(terminal: Terminal) -> None:
+    log = [
+        {**event_json(1, "signal.awaited", request={"name": "order"}), "step_key": "1/tool/1/signal/1"},
+        event_json(2, "task.waiting", waiting_for="signal", keys=["1/tool/1/signal/1"]),
+        {**event_json(3, "signal.received"), "step_key": "1/tool/1/signal/1"},
+        {**event_json(4, "signal.awaited", request={"name": "payment"}), "step_key": "2/tool/1/signal/1"},
+        event_json(5, "task.waiting", waiting_for="signal", keys=["2/tool/1/signal/1"]),
+    ]
+    server = FakeServer(ok(task_json(status="waiting", waiting_for="signal")), page(*log))
+    told = terminal.type("task", "get", TASK_ID, server=server)
+    assert told.err.splitlines() == ["waiting for signal", f"  ops-core task signal {TASK_ID} payment '{{}}'"]
+
+
+def test_a_call_is_shown_with_its_arguments_also_where_they_cannot_be_edited(terminal: Terminal) -> None:
+    asked = approval_json(message="Refund.", arguments={"amount": 80}, allowed=["approve", "reject"])
+    server = FakeServer(ok(task_json(status="waiting", waiting_for="approval")), page(asked))
+    assert '  refund({"amount": 80})\n' in terminal.type("task", "get", TASK_ID, server=server).err
+
+
+def test_a_call_that_is_not_shown_whole_says_so(terminal: Terminal) -> None:
+    asked = approval_json(message="Refund.", arguments={"note": "x" * 5_000})
+    server = FakeServer(ok(task_json(status="waiting", waiting_for="approval")), page(asked))
+    told = terminal.type("task", "get", TASK_ID, server=server)
+    assert f"… (5,020 characters; all of it: ops-core approval get {APPROVAL_ID})" in told.err
+
+
 def test_get_leaves_out_what_says_nothing(terminal: Terminal) -> None:
     told = terminal.type("task", "get", TASK_ID, server=FakeServer(ok(task_json(blocked=False, pending_children=2))))
     assert "blocked" not in told.out
@@ -289,8 +316,21 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_sent(terminal: Termin
 @pytest.mark.parametrize(("status", "code"), [("completed", 0), ("failed", 1), ("waiting", 4), ("running", 5)])
 def test_wait_tells_how_it_ended(terminal: Terminal, status: str, code: int) -> None:
     task = ok(task_json(status=status, waiting_for="approval" if status == "waiting" else None))
-    server = FakeServer(task, page(approval_json()))
+    server = FakeServer(task, page(approval_json())) if status == "waiting" else FakeServer(task)
     assert terminal.type("task", "wait", TASK_ID, "--timeout", "0", server=server).code == code
+
+
+def test_wait_tells_at_once_that_a_person_is_waited_for(terminal: Terminal) -> None:
+    server = FakeServer(ok(task_json(status="waiting", waiting_for="approval")), page(approval_json()))
+    told = terminal.type("task", "wait", TASK_ID, server=server)
+    assert (told.code, "prefer" in server.requests[0].headers) == (4, False)
+    assert f"ops-core approval approve {APPROVAL_ID}" in told.err
+
+
+@pytest.mark.parametrize("waiting_for", ["children", "timer"])
+def test_a_wait_that_is_over_while_nobody_has_to_act_is_a_time_out(terminal: Terminal, waiting_for: str) -> None:
+    server = FakeServer(ok(task_json(status="waiting", waiting_for=waiting_for)))
+    assert terminal.type("task", "wait", TASK_ID, "--timeout", "0", server=server).code == 5
 
 
 @pytest.mark.parametrize(

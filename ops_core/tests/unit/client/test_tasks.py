@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx2
+import pytest
 
 from ops_core.domain.task import RetryFrom, TaskStatus
 from ops_core.tests.unit.client.fake_server import TASK_ID, FakeServer, event_json, task_json
@@ -40,12 +41,51 @@ def test_a_list_stops_at_its_limit() -> None:
     assert len(server.requests) == 1
 
 
+def test_the_children_and_signals_of_a_task_follow_the_cursor() -> None:
+    signal = {
+        "id": TASK_ID,
+        "task_id": TASK_ID,
+        "name": "paid",
+        "payload": None,
+        "sent_by": "ada",
+        "sent_at": "2026-11-21T05:00:00Z",
+    }
+    for kind, item in (("children", task_json()), ("signals", signal)):
+        server = FakeServer(
+            httpx2.Response(200, json={"data": [item] * 2, "next_cursor": "c"}),
+            httpx2.Response(200, json={"data": [item], "next_cursor": None}),
+        )
+        assert len(list(getattr(server.client().tasks, kind)(UUID(TASK_ID)))) == 3
+        assert [request.url.path for request in server.requests] == [f"/api/v1/tasks/{TASK_ID}/{kind}"] * 2
+        assert [request.url.params.multi_items() for request in server.requests] == [
+            [("limit", "100")],
+            [("limit", "100"), ("cursor", "c")],
+        ]
+
+
 def test_waiting_goes_on_until_the_task_is_final() -> None:
     server = FakeServer(
         httpx2.Response(200, json=task_json(status="running")), httpx2.Response(200, json=task_json(status="completed"))
     )
     assert server.client().tasks.wait(UUID(TASK_ID)).status is TaskStatus.completed
     assert [request.headers["prefer"] for request in server.requests] == ["wait=30", "wait=30"]
+
+
+@pytest.mark.parametrize("waiting_for", ["timer", "children"])
+@pytest.mark.parametrize("timeout_seconds", [None, 600])
+def test_waiting_goes_on_over_waits_that_end_by_themselves(waiting_for: str, timeout_seconds: float | None) -> None:
+    server = FakeServer(
+        httpx2.Response(200, json=task_json(status="waiting", waiting_for=waiting_for)),
+        httpx2.Response(200, json=task_json(status="completed")),
+    )
+    task = server.client().tasks.wait(UUID(TASK_ID), timeout_seconds=timeout_seconds)
+    assert task.status is TaskStatus.completed
+
+
+@pytest.mark.parametrize("waiting_for", ["approval", "input", "signal", "something newer"])
+def test_waiting_ends_where_somebody_has_to_act(waiting_for: str) -> None:
+    server = FakeServer(httpx2.Response(200, json=task_json(status="waiting", waiting_for=waiting_for)))
+    assert server.client().tasks.wait(UUID(TASK_ID)).status is TaskStatus.waiting
 
 
 def test_waiting_ends_when_the_time_is_over() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ops_core.bootstrap import Embedded
+from ops_core.bootstrap.embedded import Embedded
 from ops_core.entrypoints.banner import banner_lines
 from ops_core.settings import Settings, load_settings
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -72,3 +74,42 @@ def test_a_process_of_its_own_wants_a_queue_that_others_share(command: Command, 
     told = command(process, "start", *ports.get(process, []))
     assert told.code == 2
     assert "OPS_CORE_BROKER_URL" in told.err
+
+
+LEAVES_SOMETHING = """
+import asyncio, sys
+from ops_core.entrypoints import process
+
+async def rest():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            if sys.argv[1] == "heeds":
+                raise
+
+async def main():
+    # Whose name the log is to say.
+    main.rest = asyncio.create_task(rest(), name="task-7")
+    await asyncio.sleep(0)
+
+process._UNWIND_SECONDS = 0.2
+process.serve(main())
+print("ended by itself")
+"""
+
+
+def test_a_process_ends_although_something_in_it_swallows_what_stops_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES_SOMETHING, "swallows"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, "ended by itself" in done.stdout) == (1, False)
+    assert "task-7" in done.stdout + done.stderr
+
+
+def test_a_process_whose_rest_heeds_what_stops_it_ends_by_itself() -> None:
+    """The control of the test above."""
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVES_SOMETHING, "heeds"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "ended by itself\n")

@@ -144,6 +144,15 @@ async def test_an_approval_that_is_not_there(door: Door) -> None:
     assert (refusal.status, refusal.code) == (grpc.StatusCode.NOT_FOUND, "approval_not_found")
 
 
+async def test_the_beginning_of_an_id_is_enough_to_find_it(door: Door) -> None:
+    ask(door)
+    wanted = str(ask(door).id)
+    listed = await door.approvals.ListApprovals(pb.ListApprovalsRequest(id_prefix=wanted[:-1]))
+    assert [one.id for one in listed.approvals] == [wanted]
+    refusal = await refused(door.approvals.ListApprovals(pb.ListApprovalsRequest(id_prefix="xyz")))
+    assert (refusal.status, set(refusal.fields)) == (INVALID, {"id_prefix"})
+
+
 async def test_lists_are_paged_and_narrowed(door: Door) -> None:
     for _ in range(3):
         ask(door)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -119,6 +120,80 @@ async def test_a_key_of_ten_kilobytes_and_other_limits_that_cannot_be(
     refusal = await refused(door.tasks.SubmitTask(pb.SubmitTaskRequest(agent="assistant", goal="x", **bounds)))
     assert (refusal.status, set(refusal.fields)) == (INVALID, {field})
     assert door.store.tasks == {}
+
+
+async def kept(door: Door, task_id: str, count: int, **signal: Any) -> list[str]:
+    """The ids of so many signals, as they were sent."""
+    requests = [pb.SendSignalRequest(id=task_id, name="paid", **signal) for _ in range(count)]
+    return [(await door.tasks.SendSignal(request)).signal.id for request in requests]
+
+
+async def born(door: Door, parent_id: str, count: int, *, goal: str = "x") -> list[str]:
+    """The ids of so many children, as they were added."""
+    request = pb.SubmitTaskRequest(agent="assistant", goal=goal)
+    ids = [(await door.tasks.SubmitTask(request)).task.id for _ in range(count)]
+    for id in map(UUID, ids):
+        door.store.tasks[id] = replace(door.store.tasks[id], parent_id=UUID(parent_id))
+    return ids
+
+
+async def all_children(door: Door, task_id: str, page_size: int) -> list[str]:
+    found, token = [], ""
+    while True:
+        request = pb.ListTaskChildrenRequest(id=task_id, page_size=page_size, page_token=token)
+        page = await door.tasks.ListTaskChildren(request)
+        found += [task.id for task in page.tasks]
+        token = page.next_page_token
+        assert page.has_more == bool(token)
+        if not token:
+            return found
+
+
+async def all_signals(door: Door, task_id: str, page_size: int) -> list[str]:
+    found, token = [], ""
+    while True:
+        request = pb.ListSignalsRequest(id=task_id, page_size=page_size, page_token=token)
+        page = await door.tasks.ListSignals(request)
+        found += [one.id for one in page.signals]
+        token = page.next_page_token
+        assert page.has_more == bool(token)
+        if not token:
+            return found
+
+
+@pytest.mark.parametrize("page_size", [0, 1, 2, 5])
+async def test_children_and_signals_come_page_by_page(door: Door, task_id: str, page_size: int) -> None:
+    children, signals = await born(door, task_id, 5), await kept(door, task_id, 5)
+    assert await all_children(door, task_id, page_size) == children
+    assert await all_signals(door, task_id, page_size) == signals
+
+
+async def test_pages_of_large_children_and_signals_stay_below_what_clients_take(door: Door, task_id: str) -> None:
+    """A client's default limit is 4 MiB; all of them together are more."""
+    children = await born(door, task_id, 60, goal="g" * 90_000)
+    signals = await kept(door, task_id, 80, payload_json='"' + "y" * 63_000 + '"')
+    assert await all_children(door, task_id, 200) == children
+    assert await all_signals(door, task_id, 200) == signals
+
+
+async def test_a_page_token_of_another_task_or_another_list_is_refused(door: Door, task_id: str) -> None:
+    await born(door, task_id, 3)
+    await kept(door, task_id, 3)
+    other = (await door.tasks.SubmitTask(pb.SubmitTaskRequest(agent="assistant", goal="x"))).task.id
+    children = await door.tasks.ListTaskChildren(pb.ListTaskChildrenRequest(id=task_id, page_size=2))
+    signals = await door.tasks.ListSignals(pb.ListSignalsRequest(id=task_id, page_size=2))
+    of_children, of_signals = children.next_page_token, signals.next_page_token
+    for call in (
+        door.tasks.ListTaskChildren(pb.ListTaskChildrenRequest(id=other, page_token=of_children)),
+        door.tasks.ListTaskChildren(pb.ListTaskChildrenRequest(id=task_id, page_token=of_signals)),
+        door.tasks.ListSignals(pb.ListSignalsRequest(id=other, page_token=of_signals)),
+        door.tasks.ListSignals(pb.ListSignalsRequest(id=task_id, page_token=of_children)),
+        door.tasks.ListTasks(pb.ListTasksRequest(page_token=of_children)),
+        door.tasks.ListTaskChildren(pb.ListTaskChildrenRequest(id=task_id, page_token="x")),
+        door.tasks.ListSignals(pb.ListSignalsRequest(id=task_id, page_token="x")),
+    ):
+        refusal = await refused(call)
+        assert (refusal.status, refusal.code) == (INVALID, "cursor_malformed")
 
 
 async def test_the_family_of_a_task(door: Door, task_id: str) -> None:

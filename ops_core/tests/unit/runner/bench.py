@@ -60,11 +60,13 @@ class Bench:
         self.tools.add(charge, on_unknown=on_unknown)
         self.tasks = FakeTasks()
         agents = FakeAgents(definition, *others)
+        #: Why no child can be made in this process; None when it can.
+        self.refusal: str | None = None
         self.runner = TaskRunner(
             runs=self.runs,
             agents=agents,
             builder=self,  # type: ignore[arg-type]  # only `build` is called
-            children=children_of(agents, self.tasks, max_depth=3),
+            children=children_of(agents, self.tasks, max_depth=3, model_check=lambda _: self.refusal),
             announce=self._announce,
             rng=random.Random(7),
         )

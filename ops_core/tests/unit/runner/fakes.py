@@ -71,19 +71,26 @@ class FakeRuns:
         status = ENDS[type(outcome)]
         return Ended(status, [Ring("default")] if status is TaskStatus.queued else [])
 
+    def begin(self, key: str) -> None:
+        """What a store writes when a run is suspended for this wait."""
+        self._write_of_wait(EventType.task_waiting, StepPhase.intent, key, {"kind": "wait"})
+
     def resolve(self, key: str, wait: str, answer: JsonObject) -> None:
         """What a store writes when somebody answers a wait."""
         payload = {"kind": "wait", "wait": wait, "fingerprint": "", "answer": answer, "seconds": 0}
+        self._write_of_wait(EventType.task_resumed, StepPhase.result, key, payload)
+
+    def _write_of_wait(self, type: EventType, phase: StepPhase, key: str, payload: JsonObject) -> None:
         self.events.append(
             Event(
                 task_id=uuid4(),
                 seq=len(self.events) + 1,
                 round=self.round,
-                type=EventType.task_resumed,
+                type=type,
                 payload=payload,
                 at=datetime.now(UTC),
                 step_key=key,
-                phase=StepPhase.result,
+                phase=phase,
             )
         )
 
@@ -138,12 +145,18 @@ class FakeTasks:
         return found
 
 
-def children_of(agents: FakeAgents, tasks: FakeTasks | None = None, *, max_depth: int = 8) -> Children:
+def children_of(
+    agents: FakeAgents,
+    tasks: FakeTasks | None = None,
+    *,
+    max_depth: int = 8,
+    model_check: Callable[[AgentDefinition], str | None] = lambda _: None,
+) -> Children:
     """What makes child tasks, over these rows."""
     rows: Any = tasks or FakeTasks()
     store: Any = agents
     check = SubmissionCheck(
-        tasks=rows, agents=store, limits=TaskLimits(), model_check=lambda _: None, clock=lambda: datetime.now(UTC)
+        tasks=rows, agents=store, limits=TaskLimits(), model_check=model_check, clock=lambda: datetime.now(UTC)
     )
     return Children(tasks=rows, agents=store, check=check, max_depth=max_depth)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -74,6 +75,14 @@ def sent(nudges: FakeNudges) -> list[tuple[str, int, str]]:
     return [(delta.step_key, delta.offset, delta.text) for delta in deltas if delta is not None]
 
 
+async def until_sent(nudges: FakeNudges, pieces: int) -> None:
+    await until(lambda: len(sent(nudges)) == pieces)
+
+
+def was_saved(texts: FakeTexts, times: int) -> bool:
+    return len(texts.writes) == times
+
+
 async def test_the_first_piece_is_sent_at_once_and_those_close_behind_it_as_one(
     hooks: LiveTextHooks, nudges: FakeNudges
 ) -> None:
@@ -86,7 +95,38 @@ async def test_the_first_piece_is_sent_at_once_and_those_close_behind_it_as_one(
         hooks.text_received("1/llm", text)
     await until(lambda: len(sent(nudges)) == 2)
 
-    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 1, "bcd")]
+    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 0, "abcd")]
+    await hooks.aclose()
+
+
+async def test_a_piece_repeats_what_one_who_reads_the_last_save_but_one_has_not(
+    hooks: LiveTextHooks, nudges: FakeNudges, texts: FakeTexts
+) -> None:
+    for number, text in enumerate(("first ", "second ", "third "), start=1):
+        hooks.text_received("1/llm", text)
+        await until_sent(nudges, number)
+        await until(partial(was_saved, texts, number))
+    hooks.text_received("1/llm", "fourth")
+    await until(lambda: len(sent(nudges)) == 4)
+
+    assert sent(nudges) == [
+        *(("1/llm", 0, "first "), ("1/llm", 0, "first second "), ("1/llm", 6, "second third ")),
+        ("1/llm", 13, "third fourth"),
+    ]
+    await hooks.aclose()
+
+
+async def test_what_is_repeated_has_a_bound_when_nothing_can_be_saved(
+    hooks: LiveTextHooks, nudges: FakeNudges, texts: FakeTexts
+) -> None:
+    texts.away = 1_000_000
+    for number in range(1, 4):
+        hooks.text_received("1/llm", "x" * live_text.REPEATED_CHARACTERS)
+        await until_sent(nudges, number)
+
+    bound = live_text.REPEATED_CHARACTERS
+    assert [(offset, len(text)) for _, offset, text in sent(nudges)] == [(0, bound), (0, 2 * bound), (bound, 2 * bound)]
+    texts.away = 0
     await hooks.aclose()
 
 
@@ -95,7 +135,7 @@ async def test_the_last_of_a_text_is_sent_before_its_step_is_recorded(hooks: Liv
     await until(lambda: sent(nudges))
     hooks.text_received("1/llm", "b")
     hooks.text_ended("1/llm")
-    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 1, "b")]
+    assert sent(nudges) == [("1/llm", 0, "a"), ("1/llm", 0, "ab")]
 
     hooks.text_ended("1/llm")
     finish(hooks, "1/llm")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,11 +18,12 @@ from agentkit.limits import Limits
 from agentkit.testing import ScriptedLlm
 from agentkit.tools.base import OnUnknown
 from ops_core.domain.agent import AgentDefinition
-from ops_core.domain.event import EventType, NewEvent
+from ops_core.domain.event import EVENT_FORMAT, EventType, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry
 from ops_core.domain.task import TaskStatus
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import Ended, Lease, Ring, RunStopReason
+from ops_core.runner import run_task
 from ops_core.runner.run_agent import goal_of
 from ops_core.runner.run_task import TaskRunner
 from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
@@ -395,6 +397,34 @@ async def test_the_idempotency_key_stays_the_same_when_a_step_is_tried_again() -
     assert {e.payload.get("idempotency_key") for e in bench.runs.events if e.type is EventType.tool_started} == {first}
 
 
+async def test_a_step_that_a_retry_does_anew_is_another_call_to_the_outside() -> None:
+    """With the first one's key the outside would take it for done, and do nothing."""
+    bench = Bench(ScriptedLlm([charges(5), charges(6), "done"]))
+    task = claimed_task(DEFINITION)
+    await bench.runner.run(task, bench.control(task))
+    bench.runs.events = [event for event in bench.runs.events if str(event.step_key).startswith("1/")]
+    bench.runs.round = 2
+    bench.llm = ScriptedLlm([charges(7), "done"])
+    retried = claimed_task(DEFINITION, id=task.id, round=2, seq=9)
+    await bench.runner.run(retried, bench.control(retried))
+    assert bench.effects == ["charge 5", "charge 6", "charge 7"]
+    begun = [e.payload["idempotency_key"] for e in bench.runs.events if e.type is EventType.tool_started]
+    assert begun == [f"{task.id}/1:1/tool/1", f"{task.id}/2:2/tool/1"]
+
+
+async def test_a_run_canceled_while_the_models_answer_is_written_has_it_in_its_usage() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    control = bench.control(task)
+    with interrupted(bench.runs, "append") as interrupt:
+        running = asyncio.create_task(bench.runner.run(task, control))
+        await interrupt(running, control, RunStopReason.cancel)
+    assert await running is TaskStatus.canceled
+    (outcome,) = bench.runs.outcomes
+    assert (outcome.usage.steps, outcome.usage.input_tokens, outcome.usage.output_tokens) == (1, 10, 5)
+    assert [event.step_key for event in bench.runs.events] == ["1/llm"]
+
+
 @pytest.mark.parametrize(
     ("attempt", "evidence", "kind", "code", "said"),
     [
@@ -427,3 +457,30 @@ async def test_a_run_that_is_told_to_stop_before_it_begins_only_writes_why() -> 
         await bench.runner.run(task, control)
         assert [type(outcome) for outcome in bench.runs.outcomes] == [kind]
         assert bench.runs.events == []
+
+
+async def test_a_journal_that_a_newer_version_wrote_is_left_to_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_task, "_PASS_ON_SECONDS", 0.01)
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION, seq=5)
+    written = NewEvent(type=EventType.llm_completed, payload={"unheard": "of"}, step_key="1/llm")
+    await bench.runs.append(Lease(task.id, task.epoch), written)
+    bench.runs.events[0] = replace(bench.runs.events[0], format=EVENT_FORMAT + 1)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.queued
+    assert bench.runs.outcomes == [HandedOver(usage=task.usage)]
+    assert len(bench.runs.events) == 1
+
+
+async def test_a_cancel_reaches_a_task_that_is_about_to_be_left_to_newer_workers() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION, seq=5)
+    await bench.runs.append(Lease(task.id, task.epoch), NewEvent(type=EventType.llm_completed, payload={}))
+    bench.runs.events[0] = replace(bench.runs.events[0], format=EVENT_FORMAT + 1)
+    control = bench.control(task)
+    running = asyncio.create_task(bench.runner.run(task, control))
+    # Nothing before its pause waits for anything.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    control.reason = RunStopReason.cancel
+    running.cancel()
+    assert await running is TaskStatus.canceled

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from agentkit.journal import StepKind
 from agentkit.llm.base import BaseLlmClient
 from agentkit.testing import ScriptedLlm
 from agentkit.transcript import ToolCall, ToolMessage
 from ops_core.domain.agent import AgentDefinition, ApprovalRule, RetryRule
 from ops_core.domain.approval import ApprovalReason, Decision
-from ops_core.domain.event import Event, EventType, StepPhase
+from ops_core.domain.event import EventType
 from ops_core.domain.outcome import Completed, Failed, Retry, Suspended
 from ops_core.domain.task import JsonObject, Task, TaskStatus
 from ops_core.domain.wait import ApprovalWait, ChildWait, InputWait, SignalWait, TimerWait, Wait
 from ops_core.ports import RunStopReason
-from ops_core.runner.run_task import run_id_of
 from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
 from ops_core.tests.unit.runner.fakes import claimed_task
 
@@ -98,6 +95,25 @@ async def test_an_approved_call_is_made_once_with_the_arguments_a_person_chose()
     bench.runs.resolve(wait.key, "approval", decision)
     await resumed(bench, task)
     assert bench.effects == ["charge 60"]
+
+
+async def test_an_edit_into_the_reach_of_another_rule_waits_for_those_whom_that_rule_names() -> None:
+    board = ApprovalRule(tool="charge", when="arguments.amount > 1000", groups=("board",), required=2)
+    strict = replace(ASKS, approvals=(board, *ASKS.approvals))
+    bench = Bench(ScriptedLlm([charges(80), "done"]), definition=strict)
+    task = claimed_task(strict)
+    first = await approval_of(bench, task)
+    assert first.request.groups == ("finance",)
+    edit = {"decision": "edit", "arguments": {"amount": 5000}, "by": ["ada"], "fingerprint": first.request.fingerprint}
+    bench.runs.resolve(first.key, "approval", edit)
+    second = await approval_of(bench, again(task))
+    assert (second.request.groups, second.request.required) == (("board",), 2)
+    assert second.request.arguments == {"amount": 5000}
+    assert bench.effects == []
+    yes = {"decision": "approve", "by": ["bea", "cy"], "fingerprint": second.request.fingerprint}
+    bench.runs.resolve(second.key, "approval", yes)
+    await resumed(bench, task)
+    assert bench.effects == ["charge 5000"]
 
 
 async def test_a_step_of_unknown_outcome_waits_for_a_person_and_runs_again_with_its_key_when_he_says_so() -> None:
@@ -227,6 +243,32 @@ class TestChildren:
         assert wait.child.input == {"goal": "One."}
         assert [e.step_key for e in bench.runs.events if e.type is EventType.child_finished] == ["1/tool/2/child/1"]
 
+    async def test_a_child_that_runs_is_waited_for_although_it_could_not_be_begun_any_more(self) -> None:
+        """Told that it was refused, the agent would go on without it, and its end would find the step answered."""
+        both = [ToolCall("c1", "agent.writer", {"goal": "Write."}), ToolCall("c2", "sleep", {"seconds": 5})]
+        bench = self.bench(both)
+        task = claimed_task(EDITOR)
+        waits = await suspended(bench, task)
+        assert [wait.key for wait in waits] == ["1/tool/1/child/1", "1/tool/2/timer/1"]
+        for wait in waits:
+            bench.runs.begin(wait.key)
+        bench.runs.resolve(waits[1].key, "timer", {})
+        bench.refusal = "there is no key for its model here"
+        (left,) = await suspended(bench, again(task))
+        assert isinstance(left, ChildWait)
+        assert left.key == "1/tool/1/child/1"
+        assert not [e for e in bench.runs.events if e.type is EventType.child_finished]
+
+    async def test_a_child_that_an_earlier_round_began_is_begun_anew_if_it_can_be(self) -> None:
+        """The negative control of the test above."""
+        bench = self.bench(call("agent.writer", goal="Write."), "done")
+        task = claimed_task(EDITOR)
+        bench.runs.begin((await self.started(bench, task)).key)
+        bench.refusal = "there is no key for its model here"
+        bench.runs.round = 2
+        assert await bench.runner.run(again(replace(task, round=2)), bench.control(task)) is TaskStatus.completed
+        assert bench.refusal in observed(bench.llm)
+
 
 class TestTaskApproval:
     async def test_nothing_runs_before_a_person_has_said_yes(self) -> None:
@@ -338,19 +380,16 @@ class TestForks:
         task = claimed_task(forked, seq=5)
         assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
 
-    def test_idempotency_keys_of_a_fork_are_its_own(self) -> None:
-        task = claimed_task(DEFINITION, round=1)
-        adopted = Event(
-            task_id=task.id,
-            seq=2,
-            round=0,
-            type=EventType.llm_completed,
-            payload={"kind": StepKind.llm.value},
-            at=datetime.now(UTC),
-            step_key="1/llm",
-            phase=StepPhase.result,
-        )
-        assert run_id_of(task, [adopted]) == f"{task.id}/1"
+    async def test_idempotency_keys_of_a_fork_are_its_own(self) -> None:
+        first = Bench(ScriptedLlm([charges(), "done"]))
+        source = claimed_task(DEFINITION)
+        await first.runner.run(source, first.control(source))
+        bench = Bench(ScriptedLlm([charges(), "done"]))
+        bench.runs.events = [replace(event, round=0) for event in first.runs.events[:3]]
+        task = claimed_task(DEFINITION, id=uuid4(), seq=5)
+        await bench.runner.run(task, bench.control(task))
+        (begun,) = [e for e in bench.runs.events if e.type is EventType.tool_started and e.round == 1]
+        assert begun.payload["idempotency_key"] == f"{task.id}/1:2/tool/1"
 
     async def test_an_approval_of_the_source_is_none_of_the_fork(self) -> None:
         bench = Bench(ScriptedLlm([]), definition=ASKED_FIRST)

@@ -312,6 +312,19 @@ class TestLists:
         with pytest.raises(CursorMalformed):
             await approvals.list(Caller(), ApprovalFilter(agent="assistant"), limit=1, cursor=page.next_cursor)
 
+    async def test_the_beginning_of_an_id_may_have_dashes_and_capitals(
+        self, approvals: ApprovalService, asked: FakeApprovals
+    ) -> None:
+        _, wanted = asked.ask(TASK), asked.ask(TASK)
+        assert await self.listed(approvals, Caller(), id_prefix=str(wanted.id)[:-2].upper()) == [wanted]
+
+    @pytest.mark.parametrize("prefix", ["", "xyz", "0" * 33, "-"])
+    async def test_an_id_prefix_that_is_not_hexadecimal_is_refused(
+        self, approvals: ApprovalService, prefix: str
+    ) -> None:
+        with pytest.raises(InvalidInput, match="hexadecimal"):
+            await self.listed(approvals, Caller(), id_prefix=prefix)
+
     @pytest.mark.parametrize("limit", [0, 201])
     async def test_a_page_has_a_size(self, approvals: ApprovalService, limit: int) -> None:
         with pytest.raises(InvalidInput, match="between 1 and 200"):

@@ -12,7 +12,7 @@ import pytest
 from ops_core.domain.task import TaskStatus
 from ops_core.errors import CursorMalformed
 from ops_core.ports import TaskQuery
-from ops_core.services.cursors import decode_cursor, encode_cursor
+from ops_core.services.cursors import ListOfTask, PagedQuery, decode_cursor, encode_cursor
 
 QUERY = TaskQuery(namespace="default", statuses=frozenset({TaskStatus.failed}), labels={"a": "b"})
 PLACE = datetime(2026, 11, 21, 10, 0, 0, 123456, tzinfo=UTC), UUID(int=7)
@@ -42,6 +42,23 @@ def test_another_page_size_may_use_the_same_cursor() -> None:
 def test_a_cursor_is_bound_to_namespace_and_filter(other: dict[str, Any]) -> None:
     with pytest.raises(CursorMalformed):
         decode_cursor(replace(QUERY, **other), encode_cursor(QUERY, PLACE))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ListOfTask("signals", "default", UUID(int=1)),
+        ListOfTask("children", "else", UUID(int=1)),
+        ListOfTask("children", "default", UUID(int=2)),
+        QUERY,
+    ],
+)
+def test_the_cursor_of_a_list_of_a_task_is_bound_to_the_list_and_the_task(other: PagedQuery) -> None:
+    children = ListOfTask("children", "default", UUID(int=1))
+    cursor = encode_cursor(children, PLACE)
+    assert decode_cursor(children, cursor) == PLACE
+    with pytest.raises(CursorMalformed):
+        decode_cursor(other, cursor)
 
 
 @pytest.mark.parametrize(

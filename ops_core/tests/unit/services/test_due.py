@@ -32,7 +32,7 @@ class FakeClock:
 
 
 def alarm(store: FakeClock, nudges: FakeNudges | None = None) -> DueAlarm:
-    return DueAlarm(store, nudges)  # type: ignore[arg-type]  # asks nothing else of it
+    return DueAlarm(store, nudges)
 
 
 async def slept(sleeping: DueAlarm, at_most: float, *, found: int = 0) -> float:

@@ -89,6 +89,19 @@ def test_a_raw_text_hides_no_macro() -> None:
     assert problem_of(r"""arguments.a.matches(r"^\d+\.all\($")""", variable="arguments") is None
 
 
+@pytest.mark.parametrize(
+    ("hidden", "problem"),
+    [
+        ("arguments.a.all(x, arguments.a.// each\nall(y, x + y > 0))", "inside of another"),
+        ("arguments.a.all// each\n(x, arguments.a.all// each\n(y, x + y > 0))", "inside of another"),
+        ("arguments.a.matches// as it is\n(arguments.p)", "write the pattern"),
+    ],
+)
+def test_a_comment_hides_nothing(hidden: str, problem: str) -> None:
+    assert problem in (problem_of(hidden, variable="arguments") or "")
+    assert problem_of("arguments.a // 'all(\n == 3", variable="arguments") is None
+
+
 @pytest.mark.parametrize("call", ["arguments.a.matches(arguments.p)", "arguments.a.matches('a' + arguments.p)"])
 def test_a_pattern_that_the_data_would_choose_is_refused(call: str) -> None:
     assert "write the pattern" in (problem_of(call, variable="arguments") or "")

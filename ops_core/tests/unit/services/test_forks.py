@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from ops_core.domain.agent import AgentDefinition, ModelChoice
+from ops_core.domain.agent import AgentDefinition, KeyRule, ModelChoice
 from ops_core.domain.caller import Caller
 from ops_core.domain.event import EventType, NewEvent, StepPhase
 from ops_core.domain.outcome import Completed
@@ -137,6 +137,18 @@ class TestForks:
         task = (await service.fork(CALLER, finished.id, ForkRequest(before_step=1, input={"city": "Rome"}))).task
         assert task.input == {"city": "Rome"}
 
+    async def test_another_input_counts_under_its_own_keys(self, service: TaskService, store: FakeStore) -> None:
+        rules = {"concurrency": KeyRule(key="input.customer", limit=3), "fairness": KeyRule(key="input.customer")}
+        await store.put_agents("default", [AgentDefinition(name="keyed", **rules)])  # type: ignore[arg-type]  # both are rules
+        task = (await service.submit(Caller(), Submission(agent="keyed", input={"goal": "x", "customer": "ada"}))).task
+        await store.run(task.id, Completed(result="x", usage=TaskUsage()), *STEPS)
+        for customer in ("ada", "bob"):
+            request = ForkRequest(before_step=2, input={"goal": "x", "customer": customer})
+            forked = (await service.fork(CALLER, task.id, request)).task
+            assert (forked.concurrency_key, forked.fairness_key) == (customer, customer)
+        with pytest.raises(InvalidInput, match="makes no concurrency key"):
+            await service.fork(CALLER, task.id, ForkRequest(before_step=2, input={"goal": "x"}))
+
     async def test_a_step_that_is_not_there(self, service: TaskService, finished: Task, store: FakeStore) -> None:
         with pytest.raises(StepNotFound) as caught:
             await service.fork(CALLER, finished.id, ForkRequest(before_step=9))
@@ -178,6 +190,16 @@ class TestForks:
         with pytest.raises(IdempotencyKeyReused):
             await service.fork(CALLER, finished.id, replace(request, before_step=1))
 
+    async def test_the_same_input_through_another_door_is_the_same_request(
+        self, service: TaskService, finished: Task
+    ) -> None:
+        """gRPC's numbers know no difference between 2 and 2.0."""
+        days = [
+            ForkRequest(before_step=1, input={"city": "Oslo", "days": days}, idempotency_key="k") for days in (2.0, 2)
+        ]
+        first, again = [await service.fork(CALLER, finished.id, request) for request in days]
+        assert (again.task.id, again.replayed) == (first.task.id, True)
+
     async def test_a_repeated_request_finds_its_fork_although_the_first_task_was_reopened(
         self, service: TaskService, finished: Task
     ) -> None:
@@ -218,11 +240,12 @@ class TestFamily:
             parent = ids[-1] if ids else None
             store.tasks[task.id] = replace(store.tasks[task.id], parent_id=parent, depth=depth)
             ids.append(task.id)
-        assert [one.id for one in await service.children(Caller(), ids[0], limit=10)] == [ids[1]]
+        page = await service.children(Caller(), ids[0], limit=10, cursor=None)
+        assert ([one.id for one in page.tasks], page.next_cursor) == ([ids[1]], None)
         assert [one.id for one in await service.ancestors(Caller(), ids[2])] == ids[::-1]
 
     async def test_of_a_task_that_is_not_there(self, service: TaskService) -> None:
         with pytest.raises(TaskNotFound):
-            await service.children(Caller(), uuid4(), limit=10)
+            await service.children(Caller(), uuid4(), limit=10, cursor=None)
         with pytest.raises(TaskNotFound):
             await service.ancestors(Caller(), uuid4())

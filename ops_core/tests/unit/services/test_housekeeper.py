@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import pytest
@@ -161,3 +162,36 @@ async def test_a_tick_that_hangs_is_given_up(house: House) -> None:
         tick_timeout_seconds=0.0,
     )
     assert await keeper.tick() == 0
+
+
+class FakeTimedChore:
+    """Something that is due soon, and once."""
+
+    def __init__(self, seconds: float) -> None:
+        self._due_at = time.monotonic() + seconds
+        self.done = self.ticks = 0
+
+    async def tick(self) -> int:
+        self.ticks += 1
+        self.done += time.monotonic() >= self._due_at and not self.done
+        return self.done
+
+    async def seconds_until_due(self) -> float | None:
+        return None if self.done else self._due_at - time.monotonic()
+
+
+async def test_a_chore_with_times_of_its_own_does_not_wait_out_the_pause(house: House) -> None:
+    chore = FakeTimedChore(0.1)
+    keeper = Housekeeper(
+        house.store,
+        house.doorbell,
+        house.relay,
+        interval_seconds=3600,
+        ring_again_seconds=10,
+        max_crashes=5,
+        timed_chores=[("chore", chore)],
+    )
+    await keeper.start()
+    await wait_until(lambda: chore.done == 1)
+    await keeper.aclose()
+    assert chore.ticks == 2

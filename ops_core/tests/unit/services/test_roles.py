@@ -27,7 +27,7 @@ CALLS: dict[str, tuple[Operation, Callable[[TaskService, Caller], Awaitable[obje
     "wait": (Operation.look, lambda tasks, who: tasks.wait(who, uuid4(), timeout_seconds=0)),
     "events": (Operation.look, lambda tasks, who: tasks.events(who, uuid4(), after_seq=0, limit=1)),
     "watch": (Operation.look, lambda tasks, who: anext(tasks.watch(who, uuid4(), after_seq=0))),
-    "children": (Operation.look, lambda tasks, who: tasks.children(who, uuid4(), limit=1)),
+    "children": (Operation.look, lambda tasks, who: tasks.children(who, uuid4(), limit=1, cursor=None)),
     "ancestors": (Operation.look, lambda tasks, who: tasks.ancestors(who, uuid4())),
     "cancel": (Operation.cancel, lambda tasks, who: tasks.cancel(who, uuid4())),
     "retry": (Operation.retry, lambda tasks, who: tasks.retry(who, uuid4(), retry_from=RetryFrom.journal)),

@@ -35,7 +35,8 @@ async def task_id(service: TaskService) -> UUID:
 async def test_a_signal_is_kept_with_who_sent_it(signals: SignalService, task_id: UUID) -> None:
     sent = await signals.send(Caller(subject="ada"), task_id, PAID)
     assert (sent.signal.name, sent.signal.payload, sent.signal.sent_by) == ("paid", {"amount": 80}, "ada")
-    assert await signals.list(Caller(), task_id, limit=10) == [sent.signal]
+    page = await signals.list(Caller(), task_id, limit=10, cursor=None)
+    assert (page.signals, page.next_cursor) == ([sent.signal], None)
 
 
 async def test_whoever_waits_is_rung(
@@ -66,7 +67,7 @@ async def test_a_task_that_is_not_there(signals: SignalService) -> None:
     with pytest.raises(TaskNotFound):
         await signals.send(Caller(), uuid4(), PAID)
     with pytest.raises(TaskNotFound):
-        await signals.list(Caller(), uuid4(), limit=10)
+        await signals.list(Caller(), uuid4(), limit=10, cursor=None)
 
 
 async def test_a_task_keeps_so_many(signals: SignalService, task_id: UUID) -> None:

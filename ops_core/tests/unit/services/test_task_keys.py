@@ -7,7 +7,7 @@ import pytest
 from ops_core.domain.agent import AgentDefinition, KeyRule
 from ops_core.domain.task import RateLimit
 from ops_core.errors import InvalidInput
-from ops_core.services.task_keys import TaskKeys, keys_of
+from ops_core.services.task_keys import TaskKeys, keys_of, keys_of_changed
 
 DEFINITION = AgentDefinition(
     name="a",
@@ -47,3 +47,23 @@ def test_an_input_that_makes_no_key_is_refused_for_every_rule_at_once() -> None:
         "makes no fairness key",
     ]
     assert "there is no 'customer'" in caught.value.detail
+
+
+def test_keys_that_were_made_of_an_input_are_made_anew_of_another() -> None:
+    ada, bob = {"customer": "ada"}, {"customer": "bob"}
+    assert keys_of_changed(DEFINITION, keys_of(DEFINITION, ada), ada, bob) == keys_of(DEFINITION, bob)
+
+
+def test_keys_that_were_given_stay_when_the_input_changes() -> None:
+    ada, bob = {"customer": "ada"}, {"customer": "bob"}
+    rate = RateLimit(key="mine", limit=1, per_seconds=1.0)
+    given = TaskKeys(concurrency_key="mine", concurrency_limit=7, rate=rate, fairness_key="mine")
+    assert keys_of_changed(DEFINITION, given, ada, bob) == given
+
+
+def test_a_changed_input_that_makes_no_key_by_intent_has_no_limit_either() -> None:
+    rule = KeyRule(key="has(input.customer) ? dyn(input.customer) : dyn(null)", limit=3)
+    definition = AgentDefinition(name="a", concurrency=rule)
+    ada = {"customer": "ada"}
+    assert keys_of(definition, ada).concurrency_limit == 3
+    assert keys_of_changed(definition, keys_of(definition, ada), ada, {}) == TaskKeys()

@@ -30,8 +30,15 @@ OUTCOMES: list[Outcome] = [
 
 def held(status: TaskStatus, **changes: object) -> HeldTask:
     nothing = dict.fromkeys((*HELD_NAMES, *HELD_STATE))
-    counters = {"attempt": 1, "crashes": 0, "round": 1, "epoch": 3, "seq": 2, "max_attempts": 3, "resuming": False}
-    names = {"id": UUID(int=1), "namespace": "default", "queue": "q", "status": status, "timeout_seconds": 9.0}
+    counters = {"attempt": 1, "crashes": 0, "suspicion": 0, "round": 1, "epoch": 3, "seq": 2, "max_attempts": 3}
+    names = {
+        "resuming": False,
+        "id": UUID(int=1),
+        "namespace": "default",
+        "queue": "q",
+        "status": status,
+        "timeout_seconds": 9.0,
+    }
     return HeldTask(**{**nothing, **counters, **names, **changes})  # type: ignore[arg-type]  # built from names
 
 

@@ -206,6 +206,7 @@ def test_what_is_not_used_leaves_the_digest_as_it_was(tmp_path: Path) -> None:
         ("concurrency: {key: input.customer}\n", "a.yaml:1: concurrency.limit Field required"),
         ("concurrency: {key: customer, limit: 3}\n", "such as `input.customer`"),
         ("rate:\n  key: input.a.all(x, input.b.all(y, y))\n  limit: 1\n  per_seconds: 1\n", "a.yaml:2: rate.key"),
+        ("rate: {key: input.a, limit: 100_001, per_seconds: 1}\n", "a.yaml:1: rate.limit"),
         ("fairness: {key: input.customer, limit: 3}\n", "unknown key; known here: key"),
         ("attempt_timeout_seconds: .inf\n", "a.yaml:1: attempt_timeout_seconds"),
         ("approvals:\n" + "  - tool: x\n" * 101, "a.yaml:1: approvals List should have at most 100 items"),

@@ -11,7 +11,14 @@ from pydantic import BaseModel, ValidationError
 from ops_core.domain.task import Task, TaskError, TaskKind, TaskStatus, TaskUsage
 from ops_core.errors import InvalidInput
 from ops_core.services.submission import Submission
-from ops_core.wire.agents import AgentOut
+from ops_core.wire.agents import (
+    AgentLimitsOut,
+    AgentOut,
+    ApprovalRuleOut,
+    KeyRuleOut,
+    ModelOut,
+    RetryRuleOut,
+)
 from ops_core.wire.approvals import ApprovalOut, VoteOut
 from ops_core.wire.events import EventOut
 from ops_core.wire.info import InfoOut, LimitsOut
@@ -131,6 +138,11 @@ def test_a_filter_that_can_match_nothing_is_refused(wrong: dict[str, Any]) -> No
         (SignalOut, tasks_pb2.Signal),
         (ScheduleOut, schedules_pb2.Schedule),
         (AgentOut, agents_pb2.Agent),
+        (ModelOut, agents_pb2.ModelChoice),
+        (AgentLimitsOut, agents_pb2.AgentLimits),
+        (ApprovalRuleOut, agents_pb2.ApprovalRule),
+        (RetryRuleOut, agents_pb2.RetryRule),
+        (KeyRuleOut, agents_pb2.KeyRule),
         (LimitsOut, info_pb2.Limits),
         (InfoOut, info_pb2.GetInfoResponse),
     ],

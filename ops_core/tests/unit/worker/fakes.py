@@ -101,6 +101,8 @@ class FakeLeaseStore:
     away: bool = False
     beats: int = 0
     workers: list[WorkerInfo] = field(default_factory=list)
+    #: The tasks of each renewal.
+    renewed: list[set[UUID]] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     threads: set[str] = field(default_factory=set)
     closed: bool = False
@@ -111,6 +113,7 @@ class FakeLeaseStore:
             raise StoreUnavailable("the database is away")
         self.beats += 1
         self.workers.append(worker)
+        self.renewed.append({lease.task_id for lease in held})
         kept = frozenset(lease for lease in held if lease.task_id not in self.lost)
         return Renewal(kept=kept, cancel=frozenset(lease for lease in kept if lease.task_id in self.cancel))
 

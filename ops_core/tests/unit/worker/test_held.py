@@ -78,3 +78,19 @@ async def test_a_run_stopped_before_its_first_step_still_gets_to_write_how_it_en
 def test_the_clock_of_leases_goes_on_while_the_machine_sleeps() -> None:
     before = time.clock_gettime(time.CLOCK_BOOTTIME)
     assert before <= lease_clock() <= time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+async def test_a_run_that_was_interrupted_long_ago_is_deaf() -> None:
+    run = Held()
+
+    async def body() -> None:
+        run.begin()
+        run.now = 100.0
+        seen.append(run.is_deaf())
+        run.interrupt(RunStopReason.cancel)
+        for run.now in (129.9, 130.1):
+            seen.append(run.is_deaf())
+
+    seen: list[bool] = []
+    await asyncio.gather(body(), return_exceptions=True)
+    assert seen == [False, False, True]

@@ -217,6 +217,17 @@ async def test_a_nudge_makes_a_cancel_known_at_once(rig: Rig) -> None:
     await wait_until(lambda: task.id in rig.runs.ended, seconds=2, what="the next regular renewal is 10 s away")
 
 
+async def test_a_nudge_asks_about_its_own_task_and_none_of_its_many_neighbours(rig: Rig) -> None:
+    canceled, *_ = rig.store.add(3)
+    await rig.take(3)
+    rig.leases.cancel.add(canceled.id)
+    for listener in rig.bus.listeners:
+        listener(Nudge(NudgeKind.cancel, canceled.id))
+    await wait_until(lambda: canceled.id in rig.runs.ended)
+    assert rig.leases.renewed[-1] == {canceled.id}
+    assert rig.runs.ended == {canceled.id: "cancel"}
+
+
 async def test_a_nudge_that_the_database_does_not_confirm_stops_nothing(rig: Rig) -> None:
     [task] = rig.store.add(1)
     await rig.take()
@@ -241,7 +252,7 @@ async def test_without_heartbeat_for_two_thirds_of_a_lease_all_runs_stop() -> No
 async def test_heartbeats_come_from_a_thread_of_their_own_and_say_who_we_are(rig: Rig) -> None:
     rig.store.add(2)
     await rig.take(2)
-    rig.host._heartbeat.hurry()
+    rig.host._heartbeat.hurry(rig.host._held.all()[0])
     await wait_until(lambda: any(worker.busy == 2 for worker in rig.leases.workers))
     assert rig.leases.threads == {"heartbeat"}
     worker = rig.leases.workers[-1]
@@ -324,3 +335,29 @@ async def test_every_line_of_a_run_names_its_task_agent_epoch_and_trace(rig: Rig
     await wait_until(lambda: rig.host.held == 0)
     assert seen == [{"task_id": str(task.id), "agent": "assistant", "epoch": 1, "trace_id": "ab" * 16}]
     assert "task_id" not in structlog.contextvars.get_contextvars()
+
+
+@pytest.mark.parametrize("deaf", [True, False])
+async def test_a_run_that_swallows_its_cancel_is_given_up_and_keeps_its_slot(deaf: bool) -> None:
+    now, swallowed = [1000.0], asyncio.Event()
+    async with running(Rig(lease_seconds=3000.0, loop_stall_seconds=0.4, clock=lambda: now[0])) as rig:
+
+        async def body(task: object, control: object) -> None:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed.set()
+            if deaf:
+                await rig.runs.let_go.wait()
+
+        rig.runs.body = body
+        (task,) = rig.store.add(1)
+        await rig.take()
+        rig.leases.cancel.add(task.id)
+        rig.bus.listeners[0](Nudge(NudgeKind.cancel, task.id))
+        await asyncio.wait_for(swallowed.wait(), 10)
+        now[0] += 31.0
+        await wait_until(lambda: rig.host.held == 0)
+        # The other one has returned.
+        await wait_until(lambda: rig.slots.used == (1 if deaf else 0))
+        assert [control.stop_reason for control in rig.runs.running.values()] == ([RunStopReason.lost] if deaf else [])

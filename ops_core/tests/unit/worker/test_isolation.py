@@ -40,17 +40,17 @@ class Town:
         self.crashes: list[JsonObject] = []
         self.rings: list[Ring] = []
 
-    def isolation(self, body: str) -> Isolation:
+    def isolation(self, body: str, **options: Any) -> Isolation:
         python = [sys.executable, "-m"]
         warden = [*python, "ops_core.entrypoints.isolated_warden", str(self.stall_seconds), "30"]
         return Isolation(
-            run_here=self._run_here,
             write_crash=self._write_crash,
             announce=self.rings.extend,
             command=[*warden, *python, BODIES, body, str(self.memory_mb)],
             environment={**os.environ, BEGUN: str(self.begun)},
             lease_seconds=self.lease_seconds,
             at_once=self.at_once,
+            **{"run_here": self._run_here, **options},
         )
 
     async def run(self, body: str, **changes: Any) -> None:
@@ -70,8 +70,8 @@ class Town:
         self.crashes.append(evidence)
 
 
-def suspect(*, crashes: int = 2, lease_seconds: float = LEASE_SECONDS, **changes: Any) -> tuple[Task, HeldRun]:
-    task = replace(new_task(), crashes=crashes, epoch=5, **changes)
+def suspect(*, suspicion: int = 2, lease_seconds: float = LEASE_SECONDS, **changes: Any) -> tuple[Task, HeldRun]:
+    task = replace(new_task(), crashes=7, suspicion=suspicion, epoch=5, **changes)
     return task, HeldRun(task, claimed_at=lease_clock(), lease_seconds=lease_seconds, clock=lease_clock)
 
 
@@ -80,9 +80,27 @@ def town(tmp_path: Path) -> Town:
     return Town(tmp_path / "begun")
 
 
-async def test_a_task_that_has_crashed_once_runs_where_it_is(town: Town) -> None:
-    await town.run("dies_of_a_null_pointer", crashes=1)
+async def test_a_task_that_is_hardly_suspect_runs_where_it_is(town: Town) -> None:
+    await town.run("dies_of_a_null_pointer", suspicion=1)
     assert (town.here, town.crashes) == ([None], [])
+
+
+async def test_a_run_that_swallows_its_time_limit_loses_its_lease_and_one_that_has_time_does_not(town: Town) -> None:
+    (late, late_held), (early, early_held) = suspect(suspicion=0, attempt_timeout_seconds=0.05), suspect(suspicion=0)
+    end = asyncio.Event()
+
+    async def swallow(task: Task, control: RunControl) -> None:
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    isolation = town.isolation("waits", run_here=swallow, late_seconds=0.05)
+    runs = [(late, late_held), (replace(early, attempt_timeout_seconds=3600.0), early_held)]
+    running = [asyncio.create_task(_in_host(isolation, *one)) for one in runs]
+    await wait_until(lambda: late_held.stop_reason is not None)
+    assert (late_held.stop_reason, early_held.stop_reason) == (RunStopReason.lost, None)
+    end.set()
+    await asyncio.gather(*running)
 
 
 async def test_a_run_that_ends_well_is_nobodys_crash_and_what_it_rings_is_rung(town: Town) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -15,30 +16,41 @@ import pytest
 from ops_core.tests.unit.worker.fakes import wait_until
 from ops_core.worker.supervisor import Supervisor
 
-#: A child that notes its pid and stops on SIGTERM, or with its parent.
+#: A child that notes its pid and stops when it is told to, or with its parent.
 GOOD = """
 import os, signal, sys, threading
-from ops_core.worker.supervisor import end_with_parent
+from ops_core.worker.pulse import keep_giving_pulses
+from ops_core.worker.supervised import StopOrder
 stop = threading.Event()
 signal.signal(signal.SIGTERM, lambda *_: stop.set())
-end_with_parent(after_seconds=5)
+keep_giving_pulses(int(sys.argv[-1]))
+StopOrder().listen(end_after_seconds=5)
 open(os.path.join(sys.argv[1], str(os.getpid())), "w").close()
 while not stop.wait(0.05):
     pass
 """
-#: A child that does not stop on SIGTERM.
+#: A child that does not stop when it is told to.
 DEAF = GOOD.replace("lambda *_: stop.set()", "signal.SIG_IGN")
+#: A child that holds the interpreter in a call of C, so that none of its other threads runs.
+HOLDS_THE_INTERPRETER = """
+import ctypes, faulthandler
+faulthandler.enable()
+""" + GOOD.replace("while not stop", "def hold():\n    ctypes.PyDLL(None).sleep(3600)\nhold()\nwhile not stop")
+#: A child that has never given a pulse.
+NEVER_HAD_A_PULSE = GOOD.replace("keep_giving_pulses(int(sys.argv[-1]))", "")
+#: A child that stops its process.
+STANDS_STILL = GOOD.replace("while not stop", "os.kill(os.getpid(), signal.SIGSTOP)\nwhile not stop")
 #: A child that ends at once.
 WEAK = "import os, sys; open(os.path.join(sys.argv[1], str(os.getpid())), 'w').close(); sys.exit(3)"
 
 #: The first child runs until it is killed; the second says that it cannot start, the third runs again.
 SECOND_CANNOT_START = """
-import os, sys, time
+import os, sys
 n = len(os.listdir(sys.argv[1]))
 open(os.path.join(sys.argv[1], str(os.getpid())), "w").close()
 if n == 1:
     sys.exit(3)
-time.sleep(60)
+sys.stdin.read()
 """
 
 #: What ignores that its input closes, as MCP servers may.
@@ -61,7 +73,8 @@ from ops_core.worker.orphans import Orphans
 from ops_core.worker.supervisor import Supervisor
 command = [sys.executable, "-c", sys.argv[2], sys.argv[1]]
 orphans = Orphans() if sys.argv[3] == "adopt" else None
-sys.exit(asyncio.run(Supervisor(command, processes=2, stop_seconds=5, orphans=orphans).run()))
+supervisor = Supervisor(command, processes=2, stop_seconds=5, silence_seconds=float(sys.argv[4]), orphans=orphans)
+sys.exit(asyncio.run(supervisor.run()))
 """
 
 
@@ -69,9 +82,12 @@ def command(script: str, folder: Path) -> list[str]:
     return [sys.executable, "-c", script, str(folder)]
 
 
-def supervise(folder: Path, child: str = GOOD, *, adopt: bool = True) -> subprocess.Popen[bytes]:
+def supervise(
+    folder: Path, child: str = GOOD, *, adopt: bool = True, silence_seconds: float = math.inf
+) -> subprocess.Popen[bytes]:
     """A supervisor of two children in a process of its own."""
-    return subprocess.Popen([sys.executable, "-c", SUPERVISE, str(folder), child, "adopt" if adopt else "leave"])
+    options = ["adopt" if adopt else "leave", str(silence_seconds)]
+    return subprocess.Popen([sys.executable, "-c", SUPERVISE, str(folder), child, *options])
 
 
 def pids(folder: Path) -> set[int]:
@@ -161,6 +177,72 @@ async def test_a_second_signal_kills_at_once(tmp_path: Path) -> None:
     supervisor.stop()
     supervisor.stop()
     assert await asyncio.wait_for(running, 5) == 1
+
+
+@pytest.mark.parametrize(
+    ("hung", "said"), [(HOLDS_THE_INTERPRETER, "in hold"), (STANDS_STILL, "")], ids=["holds_the_interpreter", "stopped"]
+)
+async def test_a_child_without_a_pulse_is_killed_and_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], hung: str, said: str
+) -> None:
+    supervisor = Supervisor(command(hung, tmp_path), processes=1, stop_seconds=0.3, silence_seconds=1.5)
+    running = asyncio.create_task(supervisor.run())
+    await wait_until(lambda: len(pids(tmp_path)) == 1)
+    (victim,) = pids(tmp_path)
+    await wait_until(lambda: len(pids(tmp_path)) == 2)
+    assert not is_alive(victim)
+    supervisor.stop()
+    await asyncio.wait_for(running, 10)
+    assert said in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("child", "silence_seconds"),
+    [(STANDS_STILL, math.inf), (NEVER_HAD_A_PULSE, 1.5), (GOOD, 1.5)],
+    ids=["unwatched", "never_had_a_pulse", "well"],
+)
+async def test_no_other_child_is(tmp_path: Path, child: str, silence_seconds: float) -> None:
+    """The control of the test above: what is killed there lives on where nobody looks, and only that is killed."""
+    (tmp_path / "hung").mkdir()
+    (tmp_path / "other").mkdir()
+    hung = Supervisor(command(STANDS_STILL, tmp_path / "hung"), processes=1, stop_seconds=0.3, silence_seconds=1.5)
+    other = Supervisor(
+        command(child, tmp_path / "other"), processes=1, stop_seconds=0.3, silence_seconds=silence_seconds
+    )
+    running = asyncio.gather(hung.run(), other.run())
+    await wait_until(lambda: len(pids(tmp_path / "other")) == 1)
+    seen = len(pids(tmp_path / "hung"))
+    await wait_until(lambda: len(pids(tmp_path / "hung")) == seen + 2)
+    (survivor,) = pids(tmp_path / "other")
+    assert is_alive(survivor)
+    hung.stop()
+    other.stop()
+    await asyncio.wait_for(running, 10)
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["with_its_supervisor", "alone"])
+async def test_a_child_is_killed_when_it_stood_still_alone_but_not_with_its_supervisor(
+    tmp_path: Path, together: bool
+) -> None:
+    process = supervise(tmp_path, silence_seconds=1.5)
+    try:
+        await wait_until(lambda: len(pids(tmp_path)) == 2)
+        victim, neighbour = sorted(pids(tmp_path))
+        stopped = [victim, process.pid] if together else [victim]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        # Longer than it may be silent.
+        await asyncio.sleep(4.0)
+        for pid in reversed(stopped):
+            if is_alive(pid):
+                os.kill(pid, signal.SIGCONT)
+        os.kill(neighbour, signal.SIGKILL)
+        # For so long the supervisor has looked at the other one again.
+        await wait_until(lambda: len(pids(tmp_path)) == (3 if together else 4))
+        assert is_alive(victim) is together
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -24,9 +24,10 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from ops_core.wire.pb.v1 import approvals_pb2 as ops__core_dot_v1_dot_approvals__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops_core/v1/agents.proto\x12\x0bops_core.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xbe\x04\n\x05\x41gent\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x14\n\x0cinstructions\x18\x06 \x01(\t\x12\'\n\x05model\x18\x07 \x01(\x0b\x32\x18.ops_core.v1.ModelChoice\x12\x0f\n\x07planner\x18\x08 \x01(\t\x12\r\n\x05tools\x18\t \x03(\t\x12\x13\n\x0bmcp_servers\x18\n \x03(\t\x12(\n\x06limits\x18\x0b \x01(\x0b\x32\x18.ops_core.v1.AgentLimits\x12/\n\x0cinput_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x1b\n\x11input_schema_json\x18\r \x01(\tH\x00\x12\x30\n\routput_schema\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructH\x01\x12\x1c\n\x12output_schema_json\x18\x0f \x01(\tH\x01\x12\r\n\x05queue\x18\x10 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x11 \x01(\x05\x12\x1c\n\x0ftimeout_seconds\x18\x12 \x01(\x01H\x02\x88\x01\x01\x42\x13\n\x11input_schema_formB\x14\n\x12output_schema_formB\x12\n\x10_timeout_seconds\"\xd3\x01\n\x0bModelChoice\x12\x15\n\x08provider\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x62\x61se_url\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cnative_tools\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0b\n\t_providerB\x07\n\x05_nameB\x0b\n\t_base_urlB\x0f\n\r_native_toolsB\x14\n\x12_max_output_tokens\"\xf1\x01\n\x0b\x41gentLimits\x12\x12\n\x05steps\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07seconds\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0bllm_seconds\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0ctool_seconds\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rmemory_tokens\x18\x06 \x01(\x03H\x05\x88\x01\x01\x42\x08\n\x06_stepsB\n\n\x08_secondsB\t\n\x07_tokensB\x0e\n\x0c_llm_secondsB\x0f\n\r_tool_secondsB\x10\n\x0e_memory_tokens\"\x13\n\x11ListAgentsRequest\"8\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.ops_core.v1.Agent\"\x1f\n\x0fGetAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x9b\x01\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.ops_core.v1.ListAgentsRequest\x1a\x1f.ops_core.v1.ListAgentsResponse\x12<\n\x08GetAgent\x12\x1c.ops_core.v1.GetAgentRequest\x1a\x12.ops_core.v1.AgentB1\n\x12io.opspawn.core.v1P\x01Z\x19opspawn.io/core/v1;corev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18ops_core/v1/agents.proto\x12\x0bops_core.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1bops_core/v1/approvals.proto\"\x9a\x07\n\x05\x41gent\x12\x11\n\tnamespace\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64\x65scription\x18\x05 \x01(\t\x12\x14\n\x0cinstructions\x18\x06 \x01(\t\x12\'\n\x05model\x18\x07 \x01(\x0b\x32\x18.ops_core.v1.ModelChoice\x12\x0f\n\x07planner\x18\x08 \x01(\t\x12\r\n\x05tools\x18\t \x03(\t\x12\x13\n\x0bmcp_servers\x18\n \x03(\t\x12(\n\x06limits\x18\x0b \x01(\x0b\x32\x18.ops_core.v1.AgentLimits\x12/\n\x0cinput_schema\x18\x0c \x01(\x0b\x32\x17.google.protobuf.StructH\x00\x12\x1b\n\x11input_schema_json\x18\r \x01(\tH\x00\x12\x30\n\routput_schema\x18\x0e \x01(\x0b\x32\x17.google.protobuf.StructH\x01\x12\x1c\n\x12output_schema_json\x18\x0f \x01(\tH\x01\x12\r\n\x05queue\x18\x10 \x01(\t\x12\x14\n\x0cmax_attempts\x18\x11 \x01(\x05\x12\x1c\n\x0ftimeout_seconds\x18\x12 \x01(\x01H\x02\x88\x01\x01\x12\x0e\n\x06\x61gents\x18\x13 \x03(\t\x12,\n\tapprovals\x18\x14 \x03(\x0b\x32\x19.ops_core.v1.ApprovalRule\x12%\n\x05retry\x18\x15 \x01(\x0b\x32\x16.ops_core.v1.RetryRule\x12\"\n\x15queue_timeout_seconds\x18\x16 \x01(\x01H\x03\x88\x01\x01\x12$\n\x17\x61ttempt_timeout_seconds\x18\x17 \x01(\x01H\x04\x88\x01\x01\x12)\n\x0b\x63oncurrency\x18\x18 \x01(\x0b\x32\x14.ops_core.v1.KeyRule\x12\"\n\x04rate\x18\x19 \x01(\x0b\x32\x14.ops_core.v1.KeyRule\x12&\n\x08\x66\x61irness\x18\x1a \x01(\x0b\x32\x14.ops_core.v1.KeyRuleB\x13\n\x11input_schema_formB\x14\n\x12output_schema_formB\x12\n\x10_timeout_secondsB\x18\n\x16_queue_timeout_secondsB\x1a\n\x18_attempt_timeout_seconds\"\xa5\x02\n\x0c\x41pprovalRule\x12\x11\n\x04tool\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04when\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07message\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x0e\n\x06groups\x18\x04 \x03(\t\x12\x10\n\x08required\x18\x05 \x01(\x05\x12&\n\x07\x61llowed\x18\x06 \x03(\x0e\x32\x15.ops_core.v1.Decision\x12\x1c\n\x0ftimeout_seconds\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12*\n\non_timeout\x18\x08 \x01(\x0e\x32\x16.ops_core.v1.OnTimeout\x12\x13\n\x0b\x65scalate_to\x18\t \x03(\tB\x07\n\x05_toolB\x07\n\x05_whenB\n\n\x08_messageB\x12\n\x10_timeout_seconds\"a\n\tRetryRule\x12\x19\n\x0c\x62\x61se_seconds\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x18\n\x0bmax_seconds\x18\x02 \x01(\x01H\x01\x88\x01\x01\x42\x0f\n\r_base_secondsB\x0e\n\x0c_max_seconds\"^\n\x07KeyRule\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x12\n\x05limit\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0bper_seconds\x18\x03 \x01(\x01H\x01\x88\x01\x01\x42\x08\n\x06_limitB\x0e\n\x0c_per_seconds\"\xd3\x01\n\x0bModelChoice\x12\x15\n\x08provider\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x15\n\x08\x62\x61se_url\x18\x03 \x01(\tH\x02\x88\x01\x01\x12\x19\n\x0cnative_tools\x18\x04 \x01(\x08H\x03\x88\x01\x01\x12\x1e\n\x11max_output_tokens\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\x0b\n\t_providerB\x07\n\x05_nameB\x0b\n\t_base_urlB\x0f\n\r_native_toolsB\x14\n\x12_max_output_tokens\"\xf1\x01\n\x0b\x41gentLimits\x12\x12\n\x05steps\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x07seconds\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06tokens\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x18\n\x0bllm_seconds\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x19\n\x0ctool_seconds\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x1a\n\rmemory_tokens\x18\x06 \x01(\x03H\x05\x88\x01\x01\x42\x08\n\x06_stepsB\n\n\x08_secondsB\t\n\x07_tokensB\x0e\n\x0c_llm_secondsB\x0f\n\r_tool_secondsB\x10\n\x0e_memory_tokens\"\x13\n\x11ListAgentsRequest\"8\n\x12ListAgentsResponse\x12\"\n\x06\x61gents\x18\x01 \x03(\x0b\x32\x12.ops_core.v1.Agent\"\x1f\n\x0fGetAgentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t2\x9b\x01\n\x0c\x41gentService\x12M\n\nListAgents\x12\x1e.ops_core.v1.ListAgentsRequest\x1a\x1f.ops_core.v1.ListAgentsResponse\x12<\n\x08GetAgent\x12\x1c.ops_core.v1.GetAgentRequest\x1a\x12.ops_core.v1.AgentB1\n\x12io.opspawn.core.v1P\x01Z\x19opspawn.io/core/v1;corev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,18 +35,24 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ops_core.wire.pb.v1.agents_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\022io.opspawn.core.v1P\001Z\031opspawn.io/core/v1;corev1'
-  _globals['_AGENT']._serialized_start=105
-  _globals['_AGENT']._serialized_end=679
-  _globals['_MODELCHOICE']._serialized_start=682
-  _globals['_MODELCHOICE']._serialized_end=893
-  _globals['_AGENTLIMITS']._serialized_start=896
-  _globals['_AGENTLIMITS']._serialized_end=1137
-  _globals['_LISTAGENTSREQUEST']._serialized_start=1139
-  _globals['_LISTAGENTSREQUEST']._serialized_end=1158
-  _globals['_LISTAGENTSRESPONSE']._serialized_start=1160
-  _globals['_LISTAGENTSRESPONSE']._serialized_end=1216
-  _globals['_GETAGENTREQUEST']._serialized_start=1218
-  _globals['_GETAGENTREQUEST']._serialized_end=1249
-  _globals['_AGENTSERVICE']._serialized_start=1252
-  _globals['_AGENTSERVICE']._serialized_end=1407
+  _globals['_AGENT']._serialized_start=134
+  _globals['_AGENT']._serialized_end=1056
+  _globals['_APPROVALRULE']._serialized_start=1059
+  _globals['_APPROVALRULE']._serialized_end=1352
+  _globals['_RETRYRULE']._serialized_start=1354
+  _globals['_RETRYRULE']._serialized_end=1451
+  _globals['_KEYRULE']._serialized_start=1453
+  _globals['_KEYRULE']._serialized_end=1547
+  _globals['_MODELCHOICE']._serialized_start=1550
+  _globals['_MODELCHOICE']._serialized_end=1761
+  _globals['_AGENTLIMITS']._serialized_start=1764
+  _globals['_AGENTLIMITS']._serialized_end=2005
+  _globals['_LISTAGENTSREQUEST']._serialized_start=2007
+  _globals['_LISTAGENTSREQUEST']._serialized_end=2026
+  _globals['_LISTAGENTSRESPONSE']._serialized_start=2028
+  _globals['_LISTAGENTSRESPONSE']._serialized_end=2084
+  _globals['_GETAGENTREQUEST']._serialized_start=2086
+  _globals['_GETAGENTREQUEST']._serialized_end=2117
+  _globals['_AGENTSERVICE']._serialized_start=2120
+  _globals['_AGENTSERVICE']._serialized_end=2275
 # @@protoc_insertion_point(module_scope)

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import struct_pb2 as _struct_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from ops_core.wire.pb.v1 import approvals_pb2 as _approvals_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -44,6 +45,14 @@ class Agent(_message.Message):
     QUEUE_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    ATTEMPT_TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    CONCURRENCY_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    FAIRNESS_FIELD_NUMBER: _builtins.int
     namespace: _builtins.str
     """The namespace it belongs to."""
     name: _builtins.str
@@ -66,6 +75,10 @@ class Agent(_message.Message):
     """How often a task of it is tried, unless a submission says otherwise."""
     timeout_seconds: _builtins.float
     """Wall time of a task of it, unless a submission says otherwise. Not set: no limit."""
+    queue_timeout_seconds: _builtins.float
+    """How long a task of it may wait for its first start, unless a submission says otherwise. Not set: no limit."""
+    attempt_timeout_seconds: _builtins.float
+    """How long one attempt may take, unless a submission says otherwise. Not set: no limit."""
     @_builtins.property
     def registered_at(self) -> _timestamp_pb2.Timestamp:
         """When this version was registered."""
@@ -94,6 +107,30 @@ class Agent(_message.Message):
     def output_schema(self) -> _struct_pb2.Struct:
         """The usual form."""
 
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the agents it may call, as the tools `agent.<name>`."""
+
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___ApprovalRule]:
+        """Which tool calls need a person's word, or that the task itself does. The first rule that fits decides."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryRule:
+        """The pauses between attempts. Not set: the worker's default."""
+
+    @_builtins.property
+    def concurrency(self) -> Global___KeyRule:
+        """At most `limit` of its tasks with one key run at once."""
+
+    @_builtins.property
+    def rate(self) -> Global___KeyRule:
+        """At most `limit` of its tasks with one key start in `per_seconds`."""
+
+    @_builtins.property
+    def fairness(self) -> Global___KeyRule:
+        """Tasks with different keys take turns."""
+
     def __init__(
         self,
         *,
@@ -115,17 +152,33 @@ class Agent(_message.Message):
         queue: _builtins.str = ...,
         max_attempts: _builtins.int = ...,
         timeout_seconds: _builtins.float | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        approvals: _abc.Iterable[Global___ApprovalRule] | None = ...,
+        retry: Global___RetryRule | None = ...,
+        queue_timeout_seconds: _builtins.float | None = ...,
+        attempt_timeout_seconds: _builtins.float | None = ...,
+        concurrency: Global___KeyRule | None = ...,
+        rate: Global___KeyRule | None = ...,
+        fairness: Global___KeyRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "input_schema", b"input_schema", "input_schema_form", b"input_schema_form", "input_schema_json", b"input_schema_json", "limits", b"limits", "model", b"model", "output_schema", b"output_schema", "output_schema_form", b"output_schema_form", "output_schema_json", b"output_schema_json", "registered_at", b"registered_at", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_timeout_seconds", b"_timeout_seconds", "attempt_timeout_seconds", b"attempt_timeout_seconds", "concurrency", b"concurrency", "fairness", b"fairness", "input_schema", b"input_schema", "input_schema_form", b"input_schema_form", "input_schema_json", b"input_schema_json", "limits", b"limits", "model", b"model", "output_schema", b"output_schema", "output_schema_form", b"output_schema_form", "output_schema_json", b"output_schema_json", "queue_timeout_seconds", b"queue_timeout_seconds", "rate", b"rate", "registered_at", b"registered_at", "retry", b"retry", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds", "description", b"description", "digest", b"digest", "input_schema", b"input_schema", "input_schema_form", b"input_schema_form", "input_schema_json", b"input_schema_json", "instructions", b"instructions", "limits", b"limits", "max_attempts", b"max_attempts", "mcp_servers", b"mcp_servers", "model", b"model", "name", b"name", "namespace", b"namespace", "output_schema", b"output_schema", "output_schema_form", b"output_schema_form", "output_schema_json", b"output_schema_json", "planner", b"planner", "queue", b"queue", "registered_at", b"registered_at", "timeout_seconds", b"timeout_seconds", "tools", b"tools"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds", "_queue_timeout_seconds", b"_queue_timeout_seconds", "_timeout_seconds", b"_timeout_seconds", "agents", b"agents", "approvals", b"approvals", "attempt_timeout_seconds", b"attempt_timeout_seconds", "concurrency", b"concurrency", "description", b"description", "digest", b"digest", "fairness", b"fairness", "input_schema", b"input_schema", "input_schema_form", b"input_schema_form", "input_schema_json", b"input_schema_json", "instructions", b"instructions", "limits", b"limits", "max_attempts", b"max_attempts", "mcp_servers", b"mcp_servers", "model", b"model", "name", b"name", "namespace", b"namespace", "output_schema", b"output_schema", "output_schema_form", b"output_schema_form", "output_schema_json", b"output_schema_json", "planner", b"planner", "queue", b"queue", "queue_timeout_seconds", b"queue_timeout_seconds", "rate", b"rate", "registered_at", b"registered_at", "retry", b"retry", "timeout_seconds", b"timeout_seconds", "tools", b"tools"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__attempt_timeout_seconds: _TypeAlias = _typing.Literal["attempt_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__attempt_timeout_seconds: _TypeAlias = _typing.Literal["_attempt_timeout_seconds", b"_attempt_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__queue_timeout_seconds: _TypeAlias = _typing.Literal["queue_timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__queue_timeout_seconds: _TypeAlias = _typing.Literal["_queue_timeout_seconds", b"_queue_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
     _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
     _WhichOneofReturnType_input_schema_form: _TypeAlias = _typing.Literal["input_schema", "input_schema_json"]  # noqa: Y015
     _WhichOneofArgType_input_schema_form: _TypeAlias = _typing.Literal["input_schema_form", b"input_schema_form"]  # noqa: Y015
     _WhichOneofReturnType_output_schema_form: _TypeAlias = _typing.Literal["output_schema", "output_schema_json"]  # noqa: Y015
     _WhichOneofArgType_output_schema_form: _TypeAlias = _typing.Literal["output_schema_form", b"output_schema_form"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt_timeout_seconds) -> _WhichOneofReturnType__attempt_timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__queue_timeout_seconds) -> _WhichOneofReturnType__queue_timeout_seconds | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
     @_typing.overload
@@ -134,6 +187,151 @@ class Agent(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_output_schema_form) -> _WhichOneofReturnType_output_schema_form | None: ...
 
 Global___Agent: _TypeAlias = Agent  # noqa: Y015
+
+@_typing.final
+class ApprovalRule(_message.Message):
+    """Which of an agent's tool calls need a person's word, or that the task itself does."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: _builtins.int
+    WHEN_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    ON_TIMEOUT_FIELD_NUMBER: _builtins.int
+    ESCALATE_TO_FIELD_NUMBER: _builtins.int
+    tool: _builtins.str
+    """Name or pattern of the tools. Not set: the rule is about the task itself."""
+    when: _builtins.str
+    """Condition in CEL on `arguments` (on `input`, when the rule is about the task). Not set: always."""
+    message: _builtins.str
+    """What the person is told; `{amount}` stands for that argument. Not set: the tool and its arguments."""
+    required: _builtins.int
+    """How many different people must approve."""
+    timeout_seconds: _builtins.float
+    """How long it waits for a decision. Not set: for ever."""
+    on_timeout: _approvals_pb2.OnTimeout.ValueType
+    """What happens when nobody decides in time."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who may decide; empty for everybody who may decide at all."""
+
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_approvals_pb2.Decision.ValueType]:
+        """What can be said."""
+
+    @_builtins.property
+    def escalate_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who is asked next, with ON_TIMEOUT_ESCALATE."""
+
+    def __init__(
+        self,
+        *,
+        tool: _builtins.str | None = ...,
+        when: _builtins.str | None = ...,
+        message: _builtins.str | None = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        required: _builtins.int = ...,
+        allowed: _abc.Iterable[_approvals_pb2.Decision.ValueType] | None = ...,
+        timeout_seconds: _builtins.float | None = ...,
+        on_timeout: _approvals_pb2.OnTimeout.ValueType = ...,
+        escalate_to: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "_timeout_seconds", b"_timeout_seconds", "_tool", b"_tool", "_when", b"_when", "message", b"message", "timeout_seconds", b"timeout_seconds", "tool", b"tool", "when", b"when"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_message", b"_message", "_timeout_seconds", b"_timeout_seconds", "_tool", b"_tool", "_when", b"_when", "allowed", b"allowed", "escalate_to", b"escalate_to", "groups", b"groups", "message", b"message", "on_timeout", b"on_timeout", "required", b"required", "timeout_seconds", b"timeout_seconds", "tool", b"tool", "when", b"when"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__message: _TypeAlias = _typing.Literal["message"]  # noqa: Y015
+    _WhichOneofArgType__message: _TypeAlias = _typing.Literal["_message", b"_message"]  # noqa: Y015
+    _WhichOneofReturnType__timeout_seconds: _TypeAlias = _typing.Literal["timeout_seconds"]  # noqa: Y015
+    _WhichOneofArgType__timeout_seconds: _TypeAlias = _typing.Literal["_timeout_seconds", b"_timeout_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__tool: _TypeAlias = _typing.Literal["tool"]  # noqa: Y015
+    _WhichOneofArgType__tool: _TypeAlias = _typing.Literal["_tool", b"_tool"]  # noqa: Y015
+    _WhichOneofReturnType__when: _TypeAlias = _typing.Literal["when"]  # noqa: Y015
+    _WhichOneofArgType__when: _TypeAlias = _typing.Literal["_when", b"_when"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__message) -> _WhichOneofReturnType__message | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_seconds) -> _WhichOneofReturnType__timeout_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tool) -> _WhichOneofReturnType__tool | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__when) -> _WhichOneofReturnType__when | None: ...
+
+Global___ApprovalRule: _TypeAlias = ApprovalRule  # noqa: Y015
+
+@_typing.final
+class RetryRule(_message.Message):
+    """The pauses between attempts. What is not set is the worker's default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASE_SECONDS_FIELD_NUMBER: _builtins.int
+    MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    base_seconds: _builtins.float
+    """The longest pause before the second attempt; it doubles with each attempt."""
+    max_seconds: _builtins.float
+    """The longest pause before any attempt."""
+    def __init__(
+        self,
+        *,
+        base_seconds: _builtins.float | None = ...,
+        max_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_seconds", b"_base_seconds", "_max_seconds", b"_max_seconds", "base_seconds", b"base_seconds", "max_seconds", b"max_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_seconds", b"_base_seconds", "_max_seconds", b"_max_seconds", "base_seconds", b"base_seconds", "max_seconds", b"max_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__base_seconds: _TypeAlias = _typing.Literal["base_seconds"]  # noqa: Y015
+    _WhichOneofArgType__base_seconds: _TypeAlias = _typing.Literal["_base_seconds", b"_base_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__max_seconds: _TypeAlias = _typing.Literal["max_seconds"]  # noqa: Y015
+    _WhichOneofArgType__max_seconds: _TypeAlias = _typing.Literal["_max_seconds", b"_max_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_seconds) -> _WhichOneofReturnType__base_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_seconds) -> _WhichOneofReturnType__max_seconds | None: ...
+
+Global___RetryRule: _TypeAlias = RetryRule  # noqa: Y015
+
+@_typing.final
+class KeyRule(_message.Message):
+    """A key for each task of an agent, made from its input, and what it bounds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    PER_SECONDS_FIELD_NUMBER: _builtins.int
+    key: _builtins.str
+    """Expression in CEL on `input`, such as `input.customer`."""
+    limit: _builtins.int
+    """How many tasks with one key run at once, or start in `per_seconds`."""
+    per_seconds: _builtins.float
+    """With a rate."""
+    def __init__(
+        self,
+        *,
+        key: _builtins.str = ...,
+        limit: _builtins.int | None = ...,
+        per_seconds: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_per_seconds", b"_per_seconds", "limit", b"limit", "per_seconds", b"per_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "_per_seconds", b"_per_seconds", "key", b"key", "limit", b"limit", "per_seconds", b"per_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    _WhichOneofReturnType__per_seconds: _TypeAlias = _typing.Literal["per_seconds"]  # noqa: Y015
+    _WhichOneofArgType__per_seconds: _TypeAlias = _typing.Literal["_per_seconds", b"_per_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__per_seconds) -> _WhichOneofReturnType__per_seconds | None: ...
+
+Global___KeyRule: _TypeAlias = KeyRule  # noqa: Y015
 
 @_typing.final
 class ModelChoice(_message.Message):

@@ -405,6 +405,7 @@ class ListApprovalsRequest(_message.Message):
     TASK_ID_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     MINE_FIELD_NUMBER: _builtins.int
+    ID_PREFIX_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Most approvals a page may have. 0: the server's default. A page may have fewer, and only an empty
     `next_page_token` says that it is the last one.
@@ -417,6 +418,8 @@ class ListApprovalsRequest(_message.Message):
     """Approvals that this agent asked for."""
     mine: _builtins.bool
     """Only those that the caller may decide."""
+    id_prefix: _builtins.str
+    """Approvals whose id starts with this."""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedScalarFieldContainer[Global___ApprovalStatus.ValueType]:
         """Any of these. Empty: any status; with `mine`, pending ones."""
@@ -430,17 +433,22 @@ class ListApprovalsRequest(_message.Message):
         task_id: _builtins.str | None = ...,
         agent: _builtins.str | None = ...,
         mine: _builtins.bool = ...,
+        id_prefix: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_task_id", b"_task_id", "agent", b"agent", "task_id", b"task_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_id_prefix", b"_id_prefix", "_task_id", b"_task_id", "agent", b"agent", "id_prefix", b"id_prefix", "task_id", b"task_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_task_id", b"_task_id", "agent", b"agent", "mine", b"mine", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "task_id", b"task_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent", b"_agent", "_id_prefix", b"_id_prefix", "_task_id", b"_task_id", "agent", b"agent", "id_prefix", b"id_prefix", "mine", b"mine", "page_size", b"page_size", "page_token", b"page_token", "statuses", b"statuses", "task_id", b"task_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent: _TypeAlias = _typing.Literal["agent"]  # noqa: Y015
     _WhichOneofArgType__agent: _TypeAlias = _typing.Literal["_agent", b"_agent"]  # noqa: Y015
+    _WhichOneofReturnType__id_prefix: _TypeAlias = _typing.Literal["id_prefix"]  # noqa: Y015
+    _WhichOneofArgType__id_prefix: _TypeAlias = _typing.Literal["_id_prefix", b"_id_prefix"]  # noqa: Y015
     _WhichOneofReturnType__task_id: _TypeAlias = _typing.Literal["task_id"]  # noqa: Y015
     _WhichOneofArgType__task_id: _TypeAlias = _typing.Literal["_task_id", b"_task_id"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__agent) -> _WhichOneofReturnType__agent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__id_prefix) -> _WhichOneofReturnType__id_prefix | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__task_id) -> _WhichOneofReturnType__task_id | None: ...
 

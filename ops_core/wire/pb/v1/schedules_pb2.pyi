@@ -107,7 +107,7 @@ class Schedule(_message.Message):
 
     @_builtins.property
     def last_at(self) -> _timestamp_pb2.Timestamp:
-        """Its last time."""
+        """When it last fired."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:

@@ -1269,19 +1269,25 @@ class ListTaskChildrenRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The task's id."""
     page_size: _builtins.int
-    """Most tasks to list. 0: the server's default."""
+    """Most tasks a page may have. 0: the server's default. A page may have fewer, and only an empty `next_page_token`
+    says that it is the last one.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the page before, of the same task."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1289,14 +1295,17 @@ Global___ListTaskChildrenRequest: _TypeAlias = ListTaskChildrenRequest  # noqa: 
 
 @_typing.final
 class ListTaskChildrenResponse(_message.Message):
-    """Tasks that a task has called."""
+    """A page of the tasks that a task has called."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TASKS_FIELD_NUMBER: _builtins.int
     HAS_MORE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     has_more: _builtins.bool
-    """There are more tasks than this answer holds."""
+    """There are more tasks than this answer holds: `next_page_token` is not empty."""
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last one."""
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]:
         """Oldest first."""
@@ -1306,10 +1315,11 @@ class ListTaskChildrenResponse(_message.Message):
         *,
         tasks: _abc.Iterable[Global___Task] | None = ...,
         has_more: _builtins.bool = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "tasks", b"tasks"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "next_page_token", b"next_page_token", "tasks", b"tasks"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1517,19 +1527,25 @@ class ListSignalsRequest(_message.Message):
 
     ID_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """The task's id."""
     page_size: _builtins.int
-    """Most signals to list. 0: the server's default."""
+    """Most signals a page may have. 0: the server's default. A page may have fewer, and only an empty `next_page_token`
+    says that it is the last one.
+    """
+    page_token: _builtins.str
+    """`next_page_token` of the page before, of the same task."""
     def __init__(
         self,
         *,
         id: _builtins.str = ...,
         page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "page_size", b"page_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1537,14 +1553,17 @@ Global___ListSignalsRequest: _TypeAlias = ListSignalsRequest  # noqa: Y015
 
 @_typing.final
 class ListSignalsResponse(_message.Message):
-    """Signals of a task."""
+    """A page of the signals of a task."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SIGNALS_FIELD_NUMBER: _builtins.int
     HAS_MORE_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     has_more: _builtins.bool
-    """There are more signals than this answer holds."""
+    """There are more signals than this answer holds: `next_page_token` is not empty."""
+    next_page_token: _builtins.str
+    """Asks for the next page; empty on the last one."""
     @_builtins.property
     def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Signal]:
         """Oldest first."""
@@ -1554,10 +1573,11 @@ class ListSignalsResponse(_message.Message):
         *,
         signals: _abc.Iterable[Global___Signal] | None = ...,
         has_more: _builtins.bool = ...,
+        next_page_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "signals", b"signals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_more", b"has_more", "next_page_token", b"next_page_token", "signals", b"signals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,79 +1,41 @@
-"""The tables: one MetaData, the same on SQLite and PostgreSQL."""
+"""The tables of tasks and of what happened to them."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, ClassVar, cast
 from uuid import UUID
 
-from sqlalchemy import BigInteger, CheckConstraint, Index, LargeBinary, MetaData, SmallInteger, Table, Text, desc, text
-from sqlmodel import Field, SQLModel
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, Text, desc, text
+from sqlmodel import Field
 
 from ops_core.domain.task import FINAL, LIVE, JsonObject, JsonValue, TaskStatus
 from ops_core.storage.column_types import SearchableJson, UtcTime, VerbatimJson
-
-#: The migration that this code is written for; a test holds it equal to Alembic's head.
-SCHEMA_REVISION = "0002"
+from ops_core.storage.schema.base import BUSY_TABLE, GROWING_TABLE, Stored, table_of
 
 
-def fits(revision: str | None) -> bool:
-    """Whether this code can work on a schema: its own or a newer one, since migrations expand before they contract."""
-    return revision is not None and revision >= SCHEMA_REVISION
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# Rows of tasks are updated several times each within seconds: room on the page keeps the updates HOT, and vacuum goes
-# by a number of rows, since a fraction of ten million is never reached.
-_BUSY_TABLE = {
-    "fillfactor": 60,
-    "autovacuum_vacuum_scale_factor": 0,
-    "autovacuum_vacuum_threshold": 5000,
-    "autovacuum_analyze_scale_factor": 0,
-    "autovacuum_analyze_threshold": 5000,
-}
-_GROWING_TABLE = {
-    "autovacuum_vacuum_insert_scale_factor": 0,
-    "autovacuum_vacuum_insert_threshold": 50000,
-    "autovacuum_analyze_scale_factor": 0,
-    "autovacuum_analyze_threshold": 50000,
-}
-
-
-def _in(statuses: frozenset[TaskStatus]) -> str:
+def one_of(statuses: frozenset[TaskStatus]) -> str:
     return "(" + ", ".join(f"'{status}'" for status in sorted(statuses)) + ")"
 
 
 #: Conditions of the indexes by which the few are listed among the many that have completed; a query that repeats one
 #: word by word can use its index.
-IS_LIVE = f"status IN {_in(LIVE)}"
+IS_LIVE = f"status IN {one_of(LIVE)}"
 IS_LET_IN_BY_RATE = "status = 'queued' AND NOT blocked AND rate_key IS NOT NULL"
-IS_UNHAPPY = f"status IN {_in(FINAL - {TaskStatus.completed})}"
+IS_UNHAPPY = f"status IN {one_of(FINAL - {TaskStatus.completed})}"
 
 
-class _Stored(SQLModel):
-    metadata: ClassVar[MetaData] = metadata
-
-
-class TaskRow(_Stored, table=True):
+class TaskRow(Stored, table=True):
     """A task. The first columns never change after the insert; the others belong to whoever holds the row's lock."""
 
     __tablename__ = "tasks"
     __table_args__ = (
-        CheckConstraint(f"status IN {_in(frozenset(TaskStatus))}", name="status_known"),
+        CheckConstraint(f"status IN {one_of(frozenset(TaskStatus))}", name="status_known"),
         CheckConstraint("priority BETWEEN 0 AND 9", name="priority_in_range"),
         CheckConstraint("max_attempts >= 1 AND attempt >= 0 AND crashes >= 0", name="attempts_sane"),
         CheckConstraint("round >= 1 AND epoch >= 0 AND seq >= 0", name="counters_sane"),
         CheckConstraint("pending_children >= 0", name="pending_children_sane"),
         CheckConstraint("timeout_seconds IS NULL OR timeout_seconds > 0", name="timeout_positive"),
-        CheckConstraint(f"(finished_at IS NOT NULL) = (status IN {_in(FINAL)})", name="finished_iff_final"),
+        CheckConstraint(f"(finished_at IS NOT NULL) = (status IN {one_of(FINAL)})", name="finished_iff_final"),
         CheckConstraint(
             "status <> 'running' OR (lease_expires_at IS NOT NULL AND worker_id IS NOT NULL)", name="running_is_leased"
         ),
@@ -202,7 +164,7 @@ class TaskRow(_Stored, table=True):
             postgresql_where=text(IS_UNHAPPY),
             sqlite_where=text(IS_UNHAPPY),
         ),
-        {"postgresql_with": _BUSY_TABLE},
+        {"postgresql_with": BUSY_TABLE},
     )
 
     id: UUID = Field(primary_key=True)
@@ -246,6 +208,8 @@ class TaskRow(_Stored, table=True):
     status: str = Field(sa_type=Text)
     attempt: int = Field(sa_column_kwargs={"server_default": "0"})
     crashes: int = Field(sa_column_kwargs={"server_default": "0"})
+    #: How many times in a row its worker has died, without anything written in between.
+    suspicion: int = Field(sa_column_kwargs={"server_default": "0"})
     round: int = Field(sa_column_kwargs={"server_default": "1"})
     epoch: int = Field(sa_column_kwargs={"server_default": "0"})
     #: Number of the last event.
@@ -279,7 +243,7 @@ class TaskRow(_Stored, table=True):
     lease_expires_at: datetime | None = Field(sa_type=UtcTime)
 
 
-class EventRow(_Stored, table=True):
+class EventRow(Stored, table=True):
     """One entry of a task's log. No foreign key: the table can be partitioned by the task's time-ordered id."""
 
     __tablename__ = "task_events"
@@ -303,7 +267,7 @@ class EventRow(_Stored, table=True):
             postgresql_where=text("payload_blob IS NOT NULL"),
             sqlite_where=text("payload_blob IS NOT NULL"),
         ),
-        {"postgresql_with": _GROWING_TABLE},
+        {"postgresql_with": GROWING_TABLE},
     )
 
     task_id: UUID = Field(primary_key=True)
@@ -321,184 +285,7 @@ class EventRow(_Stored, table=True):
     payload_blob: str | None = Field(sa_type=Text)
 
 
-class WaitRow(_Stored, table=True):
-    """Something that a task waits for. Gone once there is an answer, or the task ends; the log keeps both."""
-
-    __tablename__ = "waits"
-
-    task_id: UUID = Field(primary_key=True)
-    step_key: str = Field(primary_key=True, sa_type=Text)
-    namespace: str = Field(sa_type=Text)
-    round: int
-    #: approval, input, signal, timer or child.
-    kind: str = Field(sa_type=Text)
-    #: Of the signal.
-    name: str | None = Field(sa_type=Text)
-    #: When it is answered by the clock; the earliest of a task's is its `wake_at`.
-    expires_at: datetime | None = Field(sa_type=UtcTime)
-    #: As in the intent, which its answer repeats.
-    fingerprint: str | None = Field(sa_type=Text)
-    since: datetime = Field(sa_type=UtcTime)
-
-
-class ApprovalRow(_Stored, table=True):
-    """A question to people. Outlives its task: no foreign key."""
-
-    __tablename__ = "approvals"
-    __table_args__ = (
-        CheckConstraint("(decided_at IS NOT NULL) = (status <> 'pending')", name="decided_iff_not_pending"),
-        Index("uq_approvals_step", "task_id", "round", "step_key", unique=True),
-        Index("ix_approvals_newest", "namespace", desc("created_at"), desc("id")),
-        Index(
-            "ix_approvals_pending",
-            "namespace",
-            "expires_at",
-            "id",
-            postgresql_where=text("status = 'pending'"),
-            sqlite_where=text("status = 'pending'"),
-        ),
-    )
-
-    id: UUID = Field(primary_key=True)
-    namespace: str = Field(sa_type=Text)
-    task_id: UUID
-    round: int
-    step_key: str = Field(sa_type=Text)
-    agent: str = Field(sa_type=Text)
-    request: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
-    #: The groups that may decide now; none for everybody. In the request it could not be searched: that may hold NUL.
-    deciders: list[str] = Field(sa_type=SearchableJson, nullable=False)
-    status: str = Field(sa_type=Text)
-    created_at: datetime = Field(sa_type=UtcTime)
-    expires_at: datetime | None = Field(sa_type=UtcTime)
-    escalated_at: datetime | None = Field(sa_type=UtcTime)
-    decided_at: datetime | None = Field(sa_type=UtcTime)
-
-
-class VoteRow(_Stored, table=True):
-    """What one person said to an approval; never changed, never deleted."""
-
-    __tablename__ = "approval_votes"
-    approval_id: UUID = Field(primary_key=True)
-    number: int = Field(primary_key=True, sa_column_kwargs={"autoincrement": False})
-    decision: str = Field(sa_type=Text)
-    voter: str = Field(sa_type=Text)
-    groups: list[str] = Field(sa_type=VerbatimJson, nullable=False)
-    reason: str | None = Field(sa_type=Text)
-    arguments: JsonObject | None = Field(sa_type=VerbatimJson, nullable=True)
-    response: JsonValue = Field(sa_type=VerbatimJson, nullable=True)
-    at: datetime = Field(sa_type=UtcTime)
-
-
-class SignalRow(_Stored, table=True):
-    """A signal to a task; kept until a step takes it."""
-
-    __tablename__ = "signals"
-    __table_args__ = (
-        Index(
-            "ix_signals_kept",
-            "task_id",
-            "name",
-            "sent_at",
-            "id",
-            postgresql_where=text("taken_by IS NULL"),
-            sqlite_where=text("taken_by IS NULL"),
-        ),
-        Index("ix_signals_task", "task_id", "sent_at", "id"),
-        Index(
-            "uq_signals_idempotency_key",
-            "task_id",
-            "idempotency_key",
-            unique=True,
-            postgresql_where=text("idempotency_key IS NOT NULL"),
-            sqlite_where=text("idempotency_key IS NOT NULL"),
-        ),
-    )
-
-    id: UUID = Field(primary_key=True)
-    namespace: str = Field(sa_type=Text)
-    task_id: UUID
-    name: str = Field(sa_type=Text)
-    payload: JsonValue = Field(sa_type=VerbatimJson, nullable=True)
-    sent_by: str = Field(sa_type=Text)
-    sent_at: datetime = Field(sa_type=UtcTime)
-    idempotency_key: str | None = Field(sa_type=Text)
-    taken_by: str | None = Field(sa_type=Text)
-
-
-class ScheduleRow(_Stored, table=True):
-    """A cron line that adds tasks."""
-
-    __tablename__ = "schedules"
-    __table_args__ = (
-        CheckConstraint("paused OR next_at IS NOT NULL", name="has_next_time"),
-        Index("uq_schedules_name", "namespace", "name", unique=True),
-        Index(
-            "ix_schedules_due",
-            "next_at",
-            postgresql_where=text("NOT paused"),
-            sqlite_where=text("NOT paused"),
-        ),
-    )
-
-    id: UUID = Field(primary_key=True)
-    namespace: str = Field(sa_type=Text)
-    name: str = Field(sa_type=Text)
-    cron: str = Field(sa_type=Text)
-    timezone: str = Field(sa_type=Text)
-    submission: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
-    catch_up: str = Field(sa_type=Text)
-    paused: bool
-    next_at: datetime | None = Field(sa_type=UtcTime)
-    last_at: datetime | None = Field(sa_type=UtcTime)
-    last_task_id: UUID | None
-    last_error: str | None = Field(sa_type=Text)
-    version: int
-    created_at: datetime = Field(sa_type=UtcTime)
-    created_by: str = Field(sa_type=Text)
-    updated_at: datetime = Field(sa_type=UtcTime)
-
-
-class ConcurrencyKeyRow(_Stored, table=True):
-    """How many tasks hold a place of a concurrency key. Its row is the key's lock."""
-
-    __tablename__ = "concurrency_keys"
-    __table_args__ = (CheckConstraint("held >= 0", name="held_sane"),)
-
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    concurrency_key: str = Field(primary_key=True, sa_type=Text)
-    held: int
-    used_at: datetime = Field(sa_type=UtcTime)
-
-
-class RateKeyRow(_Stored, table=True):
-    """When the tasks of a rate key may start. Its row is the key's lock."""
-
-    __tablename__ = "rate_keys"
-
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    rate_key: str = Field(primary_key=True, sa_type=Text)
-    #: Theoretical arrival time of the next task (GCRA, ITU-T I.371).
-    next_at: datetime = Field(sa_type=UtcTime)
-    #: When a blocked task of this key can be let in; None when none is blocked.
-    release_at: datetime | None = Field(sa_type=UtcTime, index=True)
-    used_at: datetime = Field(sa_type=UtcTime)
-
-
-class FairnessKeyRow(_Stored, table=True):
-    """How far a fairness key has got in its queue's virtual time (start-time fair queueing)."""
-
-    __tablename__ = "fairness_keys"
-    __table_args__ = (Index("ix_fairness_keys_last_rank", "queue", desc("last_rank")),)
-
-    queue: str = Field(primary_key=True, sa_type=Text)
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    fairness_key: str = Field(primary_key=True, sa_type=Text)
-    last_rank: int = Field(sa_type=BigInteger)
-    used_at: datetime = Field(sa_type=UtcTime)
-
-
-class TextDeltaRow(_Stored, table=True):
+class TextDeltaRow(Stored, table=True):
     """The text of a step that a model is writing, so far. Gone when the step is recorded."""
 
     __tablename__ = "task_deltas"
@@ -510,73 +297,6 @@ class TextDeltaRow(_Stored, table=True):
     at: datetime = Field(sa_type=UtcTime)
 
 
-class AgentRow(_Stored, table=True):
-    """Which version of an agent new tasks get."""
-
-    __tablename__ = "agents"
-
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    name: str = Field(primary_key=True, sa_type=Text)
-    digest: str = Field(sa_type=Text)
-    registered_at: datetime = Field(sa_type=UtcTime)
-
-
-class AgentVersionRow(_Stored, table=True):
-    """A definition by its content hash; never changed, since tasks are pinned to it."""
-
-    __tablename__ = "agent_versions"
-
-    digest: str = Field(primary_key=True, sa_type=Text)
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    definition: JsonObject = Field(sa_type=VerbatimJson, nullable=False)
-    created_at: datetime = Field(sa_type=UtcTime)
-
-
-class WorkerRow(_Stored, table=True):
-    """What a worker process said of itself with its last heartbeat."""
-
-    __tablename__ = "workers"
-
-    worker_id: str = Field(primary_key=True, sa_type=Text)
-    hostname: str = Field(sa_type=Text)
-    pid: int
-    version: str = Field(sa_type=Text)
-    queues: list[str] = Field(sa_type=VerbatimJson, nullable=False)
-    slots: int
-    busy: int
-    draining: bool
-    started_at: datetime = Field(sa_type=UtcTime)
-    seen_at: datetime = Field(sa_type=UtcTime)
-
-
-class BlobRow(_Stored, table=True):
-    """JSON text that is too long for a row, by the SHA-256 of its bytes; no namespace shares it with another."""
-
-    __tablename__ = "blobs"
-
-    namespace: str = Field(primary_key=True, sa_type=Text)
-    digest: str = Field(primary_key=True, sa_type=Text)
-    data: bytes = Field(sa_type=LargeBinary)
-    #: Renewed by each put: whoever prunes must spare what a row not yet committed may name.
-    put_at: datetime = Field(sa_type=UtcTime)
-
-
-def _table(row: type[SQLModel]) -> Table:
-    return cast(Table, cast(Any, row).__table__)
-
-
-tasks = _table(TaskRow)
-task_events = _table(EventRow)
-agents = _table(AgentRow)
-agent_versions = _table(AgentVersionRow)
-workers = _table(WorkerRow)
-blobs = _table(BlobRow)
-waits = _table(WaitRow)
-approvals = _table(ApprovalRow)
-approval_votes = _table(VoteRow)
-signals = _table(SignalRow)
-schedules = _table(ScheduleRow)
-concurrency_keys = _table(ConcurrencyKeyRow)
-rate_keys = _table(RateKeyRow)
-fairness_keys = _table(FairnessKeyRow)
-task_deltas = _table(TextDeltaRow)
+tasks = table_of(TaskRow)
+task_events = table_of(EventRow)
+task_deltas = table_of(TextDeltaRow)

@@ -1,0 +1,37 @@
+"""What services, workers and runners need from outside, as small protocols that storage and broker fulfil."""
+
+from ops_core.ports.agents import AgentStore as AgentStore
+from ops_core.ports.approvals import ApprovalQuery as ApprovalQuery
+from ops_core.ports.approvals import ApprovalStore as ApprovalStore
+from ops_core.ports.approvals import Voted as Voted
+from ops_core.ports.doorbell import Doorbell as Doorbell
+from ops_core.ports.doorbell import Ring as Ring
+from ops_core.ports.doorbell import TicketGate as TicketGate
+from ops_core.ports.health import HealthProbe as HealthProbe
+from ops_core.ports.health import StoreHealth as StoreHealth
+from ops_core.ports.housekeeping import HousekeepingStore as HousekeepingStore
+from ops_core.ports.housekeeping import QueueBacklog as QueueBacklog
+from ops_core.ports.leases import LeaseStore as LeaseStore
+from ops_core.ports.leases import Renewal as Renewal
+from ops_core.ports.leases import WorkerInfo as WorkerInfo
+from ops_core.ports.nudges import Nudge as Nudge
+from ops_core.ports.nudges import NudgeBus as NudgeBus
+from ops_core.ports.nudges import NudgeKind as NudgeKind
+from ops_core.ports.retention import BlobName as BlobName
+from ops_core.ports.retention import Pruned as Pruned
+from ops_core.ports.retention import PrunedBlobs as PrunedBlobs
+from ops_core.ports.retention import Retention as Retention
+from ops_core.ports.retention import RetentionStore as RetentionStore
+from ops_core.ports.retention import TaskArchive as TaskArchive
+from ops_core.ports.runs import Ended as Ended
+from ops_core.ports.runs import Lease as Lease
+from ops_core.ports.runs import RunControl as RunControl
+from ops_core.ports.runs import RunStopReason as RunStopReason
+from ops_core.ports.runs import RunStore as RunStore
+from ops_core.ports.runs import TextStore as TextStore
+from ops_core.ports.schedules import ScheduleStore as ScheduleStore
+from ops_core.ports.signals import Sent as Sent
+from ops_core.ports.signals import SignalStore as SignalStore
+from ops_core.ports.tasks import Added as Added
+from ops_core.ports.tasks import TaskQuery as TaskQuery
+from ops_core.ports.tasks import TaskStore as TaskStore
