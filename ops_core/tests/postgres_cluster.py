@@ -49,6 +49,11 @@ class PostgresCluster:
         self.url: str = self._server.get_uri()
         self._server.__enter__()
 
+    @property
+    def pid(self) -> int:
+        """Of the server, which runs."""
+        return int(self._server.get_pid())
+
     def start(self) -> None:
         """Returns when the cluster answers; does nothing when it runs."""
         self._server.ensure_postgres_running()

@@ -22,9 +22,11 @@ class RabbitmqMissing(Exception):
 class RabbitmqNode:
     """One node; `start` and `stop` may alternate, its data stay until `close`."""
 
-    def __init__(self) -> None:
-        """Raises:
-        RabbitmqMissing: there is nothing to start.
+    def __init__(self, *, frugal: bool = True) -> None:
+        """With `frugal`, it takes little of a machine that it shares with tests; else it is as its package sets it up.
+
+        Raises:
+            RabbitmqMissing: there is nothing to start.
         """
         self._server = _find("rabbitmq-server")
         self._ctl = _find("rabbitmqctl")
@@ -35,8 +37,8 @@ class RabbitmqNode:
         (self._home / "enabled_plugins").write_text("[].\n")
         (self._home / "env.conf").write_text("")
         (self._home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = 127.0.0.1:{self.port}\n"
-            "disk_free_limit.absolute = 50MB\nvm_memory_high_watermark.absolute = 512MB\nlog.file.level = warning\n"
+            f"listeners.tcp.1 = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 50MB\nlog.file.level = warning\n"
+            + ("vm_memory_high_watermark.absolute = 512MB\n" if frugal else "")
         )
         self._env = {
             **os.environ,
@@ -54,9 +56,16 @@ class RabbitmqNode:
             "RABBITMQ_CONFIG_FILE": str(self._home / "rabbitmq"),
             "RABBITMQ_CONF_ENV_FILE": str(self._home / "env.conf"),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._home / "enabled_plugins"),
-            # One scheduler that never spins: the tests share two cores with it.
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1 +sbwt none",
         }
+        if frugal:
+            # One scheduler that never spins: the tests share two cores with it.
+            self._env["RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS"] = "+S 1:1 +sbwt none"
+
+    @property
+    def pid(self) -> int:
+        """Of the first process of the node, which runs."""
+        assert self._process is not None
+        return self._process.pid
 
     def url(self, vhost: str = "/") -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{vhost.replace('/', '%2F')}"
