@@ -1,9 +1,8 @@
 """DBOS, a durable queue in PostgreSQL, as the queue worker of its examples sets it up: workers, and a DBOSClient apart.
 
-The workflow is async and the queue polled each second, its default, as in the benchmark that its makers publish; a poll
-takes all that the worker may run, so the interval bounds latency. Two worker processes, each with an executor id of its
-own and a limit of workflows at once, as its guide of queues recommends: without one the first to poll takes a whole
-backlog. A limit of 1,000 holds neither back.
+The queue is polled each second, its default; a poll takes all that the worker may run, so the interval bounds latency.
+Two worker processes, each with an executor id of its own and a limit of workflows at once, as its guide of queues
+recommends: without one the first to poll takes a whole backlog. A limit of 1,000 holds neither back.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ AT_ONCE = 1000
 
 
 @DBOS.workflow(name="noop")
-async def noop() -> int:
+def noop() -> int:
     return 0
 
 
