@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint types unit services docs faults locks protos load clean
+.PHONY: help run test lint types unit services docs faults bench locks protos load clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -24,6 +24,10 @@ faults: $(VENV)/.test ## the fault suite in its full size: hours; goes on where 
 	@scripts/ensure-rabbitmq
 	@scripts/ensure-libfaketime
 	@$(BIN)/tox run -e faults -- $(FAULTS)
+
+bench: $(VENV)/.test ## side by side with other queues: hours, or BENCH=--quick; goes on where it was broken off
+	@scripts/ensure-rabbitmq
+	@$(BIN)/tox run -e bench -- $(BENCH)
 
 locks: $(VENV)/.test ## resolve the newest dependencies into locks/
 	@scripts/lock $(BIN)/uv

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +31,7 @@ def interpreter(system: str, *, kept_in: Path) -> str:
     home = kept_in / f"{system}-{key}"
     python = home / "bin" / "python"
     if not (home / "installed").exists():
-        uv = str(Path(sys.executable).with_name("uv"))
+        uv = _uv()
         _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
         _run([uv, "pip", "install", "--quiet", "--python", str(python), *requirements])
         (home / "installed").touch()
@@ -39,9 +40,8 @@ def interpreter(system: str, *, kept_in: Path) -> str:
 
 def versions(python: str) -> dict[str, str]:
     """What is installed in an environment."""
-    uv = str(Path(sys.executable).with_name("uv"))
     listed = subprocess.run(
-        [uv, "pip", "list", "--quiet", "--format", "json", "--python", python], capture_output=True, check=True
+        [_uv(), "pip", "list", "--quiet", "--format", "json", "--python", python], capture_output=True, check=True
     )
     return {package["name"]: package["version"] for package in json.loads(listed.stdout)}
 
@@ -53,6 +53,15 @@ def _requirements(file: Path) -> list[str] | None:
             requirements: list[str] | None = ast.literal_eval(statement.value)
             return requirements
     raise ValueError(f"{file} says nothing of its REQUIREMENTS")
+
+
+def _uv() -> str:
+    """Beside this Python, or beside the tox that runs us."""
+    beside = [Path(sys.executable).with_name("uv"), SYSTEMS.parents[2] / ".venv" / "bin" / "uv"]
+    found = next((str(path) for path in beside if path.exists()), None) or shutil.which("uv")
+    if found is None:
+        raise NotInstalled("there is no uv to install it with: pip install uv")
+    return found
 
 
 def _run(command: list[str]) -> None:

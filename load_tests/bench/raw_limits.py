@@ -1,4 +1,4 @@
-"""What the parts can do by themselves: the floor that every system stands on. Run by the harness as the work `limits`."""
+"""What the parts can do by themselves: the floor that every system stands on; the work `limits`."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from ops_core.bootstrap.doors import api_keys, register_agents, shown_host
 from ops_core.bootstrap.services import approval_service, schedule_service, signal_service, task_service
 from ops_core.bootstrap.stop import stop_signal
 from ops_core.services.agents import AgentService
+from ops_core.services.watch import HEARS
 from ops_core.settings import Settings
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -29,7 +30,7 @@ async def run_api(settings: Settings) -> None:
         ConfigurationInvalid: a setting, an agent file or the address is wrong. StoreUnavailable: no database in time.
     """
     with stop_signal() as stop:
-        async with open_core(settings, stop, slots=None) as core:
+        async with open_core(settings, stop, slots=None, hears=HEARS) as core:
             await register_agents(core)
             async with open_http(core):
                 await stop.wait()

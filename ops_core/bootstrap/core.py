@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from dramatiq.broker import Broker
 from ops_core.bootstrap.stop import unless_stopped
 from ops_core.broker.by_url import BrokerDoorbell, make_broker, make_doorbell
 from ops_core.errors import BrokerUnavailable, ConfigurationInvalid
+from ops_core.ports import NudgeKind
 from ops_core.services.relay import Relay
 from ops_core.settings import Settings
 from ops_core.storage.nudges import StartedNudgeBus, make_nudge_bus
@@ -37,9 +38,16 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: Settings, stop: asyncio.Event, *, slots: Slots | None) -> AsyncIterator[Core]:
+async def open_core(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    slots: Slots | None,
+    hears: Collection[NudgeKind] = tuple(NudgeKind),
+) -> AsyncIterator[Core]:
+    """`hears`: see `make_nudge_bus`."""
     async with AsyncExitStack() as stack:
-        nudges = make_nudge_bus(settings.database_url)
+        nudges = make_nudge_bus(settings.database_url, hears)
         opening = open_store(settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds)
         store = await unless_stopped(opening, stop)
         stack.push_async_callback(store.aclose)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from ops_core.bootstrap.core import Core, open_core
 from ops_core.bootstrap.services import pruner, schedule_firing
 from ops_core.bootstrap.stop import stop_signal
+from ops_core.services.due import HEARS
 from ops_core.services.housekeeper import Housekeeper
 from ops_core.settings import Settings
 from ops_core.telemetry import LogEvent, get_logger
@@ -18,7 +19,7 @@ _log = get_logger()
 async def run_housekeeper(settings: Settings) -> None:
     """Do what must happen although nobody asks; raises as `run_api`."""
     with stop_signal() as stop:
-        async with open_core(settings, stop, slots=None) as core, open_housekeeper(core):
+        async with open_core(settings, stop, slots=None, hears=HEARS) as core, open_housekeeper(core):
             await stop.wait()
             _log.info(LogEvent.process_stopping, door="housekeeper")
 

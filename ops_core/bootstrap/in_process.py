@@ -12,6 +12,7 @@ from ops_core.bootstrap.housekeeper import open_housekeeper
 from ops_core.bootstrap.services import task_service
 from ops_core.bootstrap.worker import open_worker
 from ops_core.services.tasks import TaskService
+from ops_core.services.watch import HEARS
 from ops_core.settings import Settings
 from ops_core.storage.migrations import upgrade
 from ops_core.worker.slots import Slots
@@ -24,7 +25,7 @@ async def open_tasks(settings: Settings) -> AsyncIterator[TaskService]:
     Raises:
         ConfigurationInvalid: a setting or an agent file is wrong. StoreUnavailable: no database in time.
     """
-    async with open_core(settings, asyncio.Event(), slots=None) as core:
+    async with open_core(settings, asyncio.Event(), slots=None, hears=HEARS) as core:
         await register_agents(core)
         yield task_service(core)
 

@@ -19,7 +19,7 @@ async def run_isolated(settings: Settings, isolated: IsolatedRun) -> int:
     """
     order = isolated.order
     async with AsyncExitStack() as stack:
-        nudges = make_nudge_bus(settings.database_url)
+        nudges = make_nudge_bus(settings.database_url, hears=())
         store = await open_store(
             settings.database_url, nudges=nudges, start_timeout_seconds=settings.start_timeout_seconds
         )

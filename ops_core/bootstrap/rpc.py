@@ -13,6 +13,7 @@ from ops_core.bootstrap.services import approval_service, schedule_service, sign
 from ops_core.bootstrap.stop import stop_signal
 from ops_core.rpc.server import make_server
 from ops_core.services.agents import AgentService
+from ops_core.services.watch import HEARS
 from ops_core.settings import Settings
 from ops_core.telemetry import LogEvent, get_logger
 
@@ -22,7 +23,7 @@ _log = get_logger()
 async def run_rpc(settings: Settings) -> None:
     """Serve gRPC; raises as `run_api`."""
     with stop_signal() as stop:
-        async with open_core(settings, stop, slots=None) as core:
+        async with open_core(settings, stop, slots=None, hears=HEARS) as core:
             await register_agents(core)
             async with open_rpc(core):
                 await stop.wait()

@@ -16,7 +16,7 @@ from ops_core.settings import Settings, environment_of
 from ops_core.storage.leases import open_lease_store
 from ops_core.telemetry import LogEvent, get_logger
 from ops_core.worker.actors import make_worker
-from ops_core.worker.host import AgentHost
+from ops_core.worker.host import HEARS, AgentHost
 from ops_core.worker.isolation import Isolation
 from ops_core.worker.slots import Slots
 
@@ -27,7 +27,7 @@ async def run_worker(settings: Settings, *, stop_only_if: Callable[[], bool] | N
     """Run agents; raises as `run_api`. With `stop_only_if`, a signal to stop is heeded only when that says so."""
     with stop_signal() if stop_only_if is None else stop_order(stop_only_if) as stop:
         slots = Slots(settings.concurrency)
-        async with open_core(settings, stop, slots=slots) as core, open_worker(core, slots):
+        async with open_core(settings, stop, slots=slots, hears=HEARS) as core, open_worker(core, slots):
             await stop.wait()
             _log.info(LogEvent.process_stopping, door="worker")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -42,5 +42,7 @@ class NudgeBus(Protocol):
     def send(self, nudges: Sequence[Nudge]) -> None:
         """Never blocks, never fails; what cannot be sent is dropped."""
 
-    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
-        """Call the listener (on the event loop) for each nudge from now on; returns what ends it."""
+    def subscribe(
+        self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = tuple(NudgeKind)
+    ) -> Callable[[], None]:
+        """Call the listener (on the event loop) for each nudge of these kinds from now on; returns what ends it."""

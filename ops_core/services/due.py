@@ -11,6 +11,8 @@ from typing import Protocol
 from ops_core.errors import Unavailable
 from ops_core.ports import Nudge, NudgeBus, NudgeKind
 
+#: What a process wants to be told of that looks for what is due.
+HEARS = (NudgeKind.due,)
 #: Two looks are never closer, however many nudges come.
 _SHORTEST_SECONDS = 0.02
 #: Waking a little early would find nothing.
@@ -47,7 +49,7 @@ class DueAlarm:
         self._told_at = math.inf
         #: Sleeps in a row that ended with something due and nobody able to release it: others hold it.
         self._in_vain = 0
-        self._end = nudges.subscribe(self._hear) if nudges is not None else None
+        self._end = nudges.subscribe(self._hear, HEARS) if nudges is not None else None
 
     def close(self) -> None:
         """Hear no more nudges."""

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from uuid import UUID
 
 from ops_core.domain.text import TextDelta
-from ops_core.ports import Nudge, NudgeBus
+from ops_core.ports import Nudge, NudgeBus, NudgeKind
 
 #: Nudges are lossy, so a waiting reader looks this often in any case.
 FALLBACK_SECONDS = 1.0
+#: What a process wants to be told of in which somebody may watch tasks.
+HEARS = (NudgeKind.event, NudgeKind.text)
 #: Pieces of text kept for one reader.
 _MAX_TEXTS = 1_000
 
@@ -72,7 +74,7 @@ class TaskWatch:
         """A bell for the task's news, from before this returns until the block is left."""
         bell = Bell()
         if self._unsubscribe is None:
-            self._unsubscribe = self._nudges.subscribe(self._hear)
+            self._unsubscribe = self._nudges.subscribe(self._hear, HEARS)
         self._bells.setdefault(task_id, set()).add(bell)
         try:
             yield bell

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from ops_core.ports import Nudge, NudgeBus
+from ops_core.ports import Nudge, NudgeBus, NudgeKind
 from ops_core.storage.database_url import DatabaseUrl
 
 
@@ -19,8 +19,10 @@ class StartedNudgeBus(NudgeBus, Protocol):
     async def aclose(self) -> None: ...
 
 
-def make_nudge_bus(url: str) -> StartedNudgeBus:
+def make_nudge_bus(url: str, hears: Collection[NudgeKind] = tuple(NudgeKind)) -> StartedNudgeBus:
     """The bus that belongs to the store of this URL: PostgreSQL's reaches every process, SQLite's this one.
+
+    `hears`: the kinds that this process is told of by others; what nobody here waits for need not come here at all.
 
     Raises:
         ConfigurationInvalid: the URL is not one of a database we know.
@@ -30,14 +32,14 @@ def make_nudge_bus(url: str) -> StartedNudgeBus:
         return LocalNudgeBus()
     from ops_core.storage.postgres.nudges import PostgresNudgeBus
 
-    return PostgresNudgeBus(parsed.libpq)
+    return PostgresNudgeBus(parsed.libpq, hears)
 
 
 class LocalNudgeBus:
     """Reaches the listeners of this process, on the loop that started it, from whatever thread."""
 
     def __init__(self) -> None:
-        self._listeners: dict[int, Callable[[Nudge], None]] = {}
+        self._listeners: dict[int, tuple[Callable[[Nudge], None], frozenset[NudgeKind]]] = {}
         self._next = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = 0
@@ -65,16 +67,23 @@ class LocalNudgeBus:
         except RuntimeError:
             return  # the loop was closed under us: nobody listens any more
 
-    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
+    def subscribe(
+        self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = tuple(NudgeKind)
+    ) -> Callable[[], None]:
         number, self._next = self._next, self._next + 1
-        self._listeners[number] = listener
+        self._listeners[number] = listener, frozenset(kinds)
 
         def end() -> None:
             self._listeners.pop(number, None)
 
         return end
 
+    def is_heard(self, kind: NudgeKind) -> bool:
+        """Whether anybody listens to these."""
+        return any(kind in kinds for _, kinds in self._listeners.values())
+
     def _deliver(self, nudges: tuple[Nudge, ...]) -> None:
-        for listener in list(self._listeners.values()):
+        for listener, kinds in list(self._listeners.values()):
             for nudge in nudges:
-                listener(nudge)
+                if nudge.kind in kinds:
+                    listener(nudge)

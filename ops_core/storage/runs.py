@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 from sqlalchemy import ColumnElement, select
 
 from ops_core.domain.event import Event, EventType, NewEvent
-from ops_core.domain.outcome import Completed, Outcome, Retry, Suspended
+from ops_core.domain.outcome import Completed, Failed, Outcome, Retry, Suspended
 from ops_core.domain.task import Task, TaskStatus
 from ops_core.errors import OpsCoreError, RunLost
 from ops_core.ports import Ended, Lease, Nudge, NudgeBus, NudgeKind, Ring
@@ -31,10 +31,14 @@ from ops_core.storage.writes import (
     Backend,
     Change,
     ClaimAsk,
+    PlainEnd,
     StoredJson,
     TaskRecord,
     Transaction,
 )
+
+#: That of a task's first claim.
+_FIRST_EPOCH = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +59,14 @@ class SqlRunStore:
         *,
         claims: GroupCommit[ClaimAsk, Sequence[TaskRecord]],
         appends: GroupCommit[AppendAsk, Appended],
+        plain_ends: GroupCommit[PlainEnd, Ended | None],
         finishes: GroupCommit[FinishAsk, Ended],
         reader: Reader,
         blobs: Blobs,
     ) -> None:
         self._claims = claims
         self._appends = appends
+        self._plain_ends = plain_ends
         self._finishes = finishes
         self._reader = reader
         self._blobs = blobs
@@ -101,7 +107,10 @@ class SqlRunStore:
         result = NO_JSON
         if isinstance(outcome, Completed):
             result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
-        return await self._finishes.write(FinishAsk(lease, outcome, result, parent_id))
+        ask = FinishAsk(lease, outcome, result, parent_id)
+        if (plain := _plain_end(ask)) is not None and (ended := await self._plain_ends.write(plain)) is not None:
+            return ended
+        return await self._finishes.write(ask)
 
     async def _rows(self, task_id: UUID, *conditions: ColumnElement[bool]) -> Sequence[dict[str, Any]]:
         events = select(task_events).where(task_events.c.task_id == task_id, *conditions)
@@ -194,6 +203,37 @@ class AppendBatch:
         return [found.get(item.task_id) or outcomes[item.task_id] for item in items]
 
 
+class PlainEndBatch:
+    """Ends of many runs from which nothing follows, as one statement; None for one of which that is not so, or that is
+    over: it is left as it is."""
+
+    def __init__(self, backend: Backend, nudges: NudgeBus) -> None:
+        self._backend = backend
+        self._nudges = nudges
+
+    def key(self, item: PlainEnd) -> UUID:
+        return item.task_id
+
+    async def write(self, items: Sequence[PlainEnd]) -> Sequence[Ended | None]:
+        return self._ended(items, await self._backend.autocommit(lambda tx: tx.end_plain(items)))
+
+    async def write_unless_written(self, items: Sequence[PlainEnd]) -> Sequence[Ended | None]:
+        async def end_or_find(tx: Transaction) -> Mapping[UUID, int]:
+            ended = dict(await tx.end_plain(items))
+            for item in items:
+                if item.task_id not in ended and (found := await tx.find_ending(item.task_id, item.epoch)):
+                    kind, seq = found
+                    if kind is item.event:
+                        ended[item.task_id] = seq
+            return ended
+
+        return self._ended(items, await self._backend.transact(end_or_find))
+
+    def _ended(self, items: Sequence[PlainEnd], ended: Mapping[UUID, int]) -> list[Ended | None]:
+        self._nudges.send([Nudge(NudgeKind.event, id, seq) for id, seq in ended.items()])
+        return [Ended(item.status) if item.task_id in ended else None for item in items]
+
+
 class FinishBatch:
     """Ends of many runs: lock, decide, write, in one transaction."""
 
@@ -255,6 +295,15 @@ _STATUS_AFTER = {
 def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
     at_once = kind is EventType.task_retrying and isinstance(asked, Retry) and asked.delay_seconds <= 0
     return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
+
+
+def _plain_end(item: FinishAsk) -> PlainEnd | None:
+    """None for what has to be looked at: only the first claim's run has surely never waited."""
+    if item.lease.epoch != _FIRST_EPOCH or item.parent_id is not None:
+        return None
+    if not isinstance(item.outcome, Completed | Failed):
+        return None
+    return settle.plain_end(item.lease.task_id, item.lease.epoch, item.outcome, item.result)
 
 
 def _apart(items: Sequence[FinishAsk]) -> tuple[list[FinishAsk], list[FinishAsk]]:

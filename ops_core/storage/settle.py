@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from ops_core.domain.event import EventType, StepPhase
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
@@ -20,7 +21,7 @@ from ops_core.domain.task import (
 )
 from ops_core.ports import Ring
 from ops_core.storage.json_text import dump_json
-from ops_core.storage.writes import Change, HeldTask, LoggedEvent, StoredJson
+from ops_core.storage.writes import Change, HeldTask, LoggedEvent, PlainEnd, StoredJson
 
 #: Nobody holds it any more.
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_expires_at": None}
@@ -50,6 +51,27 @@ def _ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) 
         case HandedOver():
             after = _claimable(held, now, resuming=True)
             return _change(held, after, now, (EventType.task_handed_over, {"worker_id": held.worker_id}))
+
+
+def plain_end(task_id: UUID, epoch: int, outcome: Completed | Failed, result: StoredJson) -> PlainEnd:
+    """The same of a first claim, without its row: what `ended` would make of it if nothing follows."""
+    usage = _usage(outcome.usage)
+    facts: JsonObject = {"usage": _flat(outcome.usage), "epoch": epoch}
+    if isinstance(outcome, Completed):
+        status, event, error = TaskStatus.completed, EventType.task_completed, None
+    else:
+        status, event, error = TaskStatus.failed, EventType.task_failed, dump_json(_flat(outcome.error))
+        facts = {"error": _flat(outcome.error), **facts}
+    return PlainEnd(
+        task_id=task_id,
+        epoch=epoch,
+        status=status,
+        result=result,
+        error=error,
+        usage=usage,
+        event=event,
+        payload=dump_json(facts),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

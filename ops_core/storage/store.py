@@ -24,7 +24,7 @@ from ops_core.storage.nudges import LocalNudgeBus
 from ops_core.storage.reader import Reader
 from ops_core.storage.refusals import is_lasting
 from ops_core.storage.retention import SqlRetentionStore
-from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, SqlRunStore
+from ops_core.storage.runs import AppendBatch, ClaimBatch, FinishBatch, PlainEndBatch, SqlRunStore
 from ops_core.storage.schedules import SqlScheduleStore
 from ops_core.storage.schema import SCHEMA_REVISION, fits
 from ops_core.storage.signals import SqlSignalStore
@@ -110,13 +110,22 @@ class Store:
         self._appends = GroupCommit(
             AppendBatch(own(), nudges), linger_seconds=_LINGER_SECONDS, give_up_seconds=give_up_seconds
         )
+        ends = own()
+        self._plain_ends = GroupCommit(
+            PlainEndBatch(ends, nudges), linger_seconds=_LINGER_SECONDS, give_up_seconds=give_up_seconds
+        )
         self._finishes = GroupCommit(
-            FinishBatch(own(), nudges), linger_seconds=_LINGER_SECONDS, give_up_seconds=give_up_seconds
+            FinishBatch(ends, nudges), linger_seconds=_LINGER_SECONDS, give_up_seconds=give_up_seconds
         )
         self._texts: GroupCommit[TextAsk, None] = GroupCommit(TextBatch(shared), give_up_seconds=give_up_seconds)
         tasks = SqlTaskStore(adds=self._adds, single=single, reader=self._reader, blobs=blobs, is_sqlite=url.is_sqlite)
         runs = SqlRunStore(
-            claims=self._claims, appends=self._appends, finishes=self._finishes, reader=self._reader, blobs=blobs
+            claims=self._claims,
+            appends=self._appends,
+            plain_ends=self._plain_ends,
+            finishes=self._finishes,
+            reader=self._reader,
+            blobs=blobs,
         )
         texts = SqlTextStore(texts=self._texts, single=single, reader=self._reader)
         agents = SqlAgentStore(single=single, reader=self._reader)
@@ -202,7 +211,7 @@ class Store:
 
     async def aclose(self) -> None:
         """Commit what waits, then let the connections go."""
-        for gathered in (self._adds, self._claims, self._appends, self._finishes, self._texts):
+        for gathered in (self._adds, self._claims, self._appends, self._plain_ends, self._finishes, self._texts):
             await gathered.aclose()
         for backend in self._backends:
             await backend.aclose()

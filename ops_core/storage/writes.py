@@ -110,6 +110,22 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PlainEnd:
+    """The end of a run of a task's first claim, valid while the epoch is: `completed` or `failed`."""
+
+    task_id: UUID
+    epoch: int
+    status: TaskStatus
+    result: StoredJson
+    #: JSON, as the row keeps it.
+    error: str | None
+    usage: str
+    event: EventType
+    #: JSON of the event.
+    payload: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTask:
     """A task's row while its lock is held: what names it, and every column that may change."""
 
@@ -230,6 +246,10 @@ class Transaction(Protocol):
 
     async def append_if_held(self, asks: Sequence[AppendAsk]) -> Mapping[UUID, Appended]:
         """Write the events of tasks whose epoch is still the one asked, each task at most once; others are left out."""
+
+    async def end_plain(self, ends: Sequence[PlainEnd]) -> Mapping[UUID, int]:
+        """End those whose epoch is still the one asked and from whose end nothing follows: no parent, no children, no
+        key that it gives back. Their events' numbers; the others are left out, and left as they are."""
 
     async def find_same_event(self, ask: AppendAsk) -> int | None:
         """The seq of a step's event, or for an event without a step, of the newest one that says the same."""

@@ -30,6 +30,8 @@ from ops_core.worker.slots import Slots
 
 _log = get_logger()
 
+#: What a process wants to be told of that runs tasks.
+HEARS = (NudgeKind.cancel,)
 #: Other writers lock rows too: a claim that came up short finds the rest a moment later.
 _SECOND_TRY_SECONDS = 0.005
 #: While the database cannot be reached no ticket is taken; doubled at each failure.
@@ -112,7 +114,7 @@ class AgentHost:
         self._heartbeat.start(asyncio.get_running_loop())
         self._pulse = asyncio.create_task(self._watch(), name="host-pulse")
         if self._nudges is not None:
-            self._unsubscribe = self._nudges.subscribe(self._on_nudge)
+            self._unsubscribe = self._nudges.subscribe(self._on_nudge, HEARS)
 
     async def take(self, ticket: Ring, places: int) -> None:
         """Claim what the ticket stands for, as far as there are slots, and ring again for the rest; returns as soon as

@@ -6,7 +6,7 @@ import asyncio
 import binascii
 import os
 from base64 import b64decode, b64encode
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from uuid import UUID
 
 import psycopg
@@ -16,8 +16,10 @@ from ops_core.domain.text import TextDelta
 from ops_core.ports import Nudge, NudgeKind
 from ops_core.storage.nudges import LocalNudgeBus
 
-_CHANNEL = "ops_core_nudges"
-_NOTIFY = "SELECT pg_notify(%s, said) FROM unnest(%s::text[]) AS said"
+#: One for each kind: a process hears what somebody in it may wait for, and is not woken by the rest.
+_CHANNELS = {kind: f"ops_core_nudges_{kind}" for kind in NudgeKind}
+_KINDS_OF = {channel: kind for kind, channel in _CHANNELS.items()}
+_NOTIFY = "SELECT pg_notify(channel, said) FROM unnest(%s::text[], %s::text[]) AS told (channel, said)"
 #: PostgreSQL refuses payloads of 8,000 bytes.
 _MAX_PAYLOAD = 7_900
 #: More than this many are dropped while PostgreSQL is away or slow: whoever waits reads again by itself.
@@ -34,8 +36,9 @@ _CONNECT_SECONDS = 5
 class PostgresNudgeBus:
     """Listeners of this process are told at once, those of others by NOTIFY; never in the transaction that writes."""
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, hears: Collection[NudgeKind] = tuple(NudgeKind)) -> None:
         self._conninfo = conninfo
+        self._hears = tuple(hears)
         self._local = LocalNudgeBus()
         self._me = os.urandom(6).hex()
         self._pending: dict[tuple[NudgeKind, UUID], int] = {}
@@ -64,8 +67,10 @@ class PostgresNudgeBus:
             self._local.send(nudges)
             self._local.call_on_loop(self._gather, tuple(nudges))
 
-    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
-        return self._local.subscribe(listener)
+    def subscribe(
+        self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = tuple(NudgeKind)
+    ) -> Callable[[], None]:
+        return self._local.subscribe(listener, kinds)
 
     def _gather(self, nudges: tuple[Nudge, ...]) -> None:
         """Of each kind and task the highest number is enough; of text everything counts."""
@@ -85,10 +90,12 @@ class PostgresNudgeBus:
 
     async def _listen(self) -> None:
         async with await _connect(self._conninfo) as connection:
-            await connection.execute(f"LISTEN {_CHANNEL}".encode())
+            for kind in self._hears:
+                await connection.execute(f"LISTEN {_CHANNELS[kind]}".encode())
             async for notification in connection.notifies():
                 sender, _, packed = notification.payload.partition(" ")
-                if sender != self._me:
+                # To read thousands a second that nobody waits for would cost more than all that it does.
+                if sender != self._me and self._local.is_heard(_KINDS_OF[notification.channel]):
                     self._local.send(_unpacked(packed))
 
     async def _notify(self) -> None:
@@ -96,17 +103,24 @@ class PostgresNudgeBus:
             while True:
                 await self._wanted.wait()
                 self._wanted.clear()
-                payloads = list(_packed(self._me, self._take_pending()))
+                told = [
+                    (_CHANNELS[kind], payload)
+                    for kind, words in self._take_pending().items()
+                    for payload in _packed(self._me, words)
+                ]
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     # All in one transaction: its commit is what takes the lock.
-                    await connection.execute(_NOTIFY, (_CHANNEL, payloads))
+                    await connection.execute(_NOTIFY, ([channel for channel, _ in told], [said for _, said in told]))
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    def _take_pending(self) -> list[str]:
+    def _take_pending(self) -> dict[NudgeKind, list[str]]:
         pending, self._pending = self._pending, {}
         texts, self._pending_texts, self._pending_chars = self._pending_texts, [], 0
-        words = [f"{kind[0]}{task_id.hex}:{seq}" for (kind, task_id), seq in pending.items()]
-        return [*words, *(word for task_id, delta in texts for word in _words_of(task_id, delta))]
+        words: dict[NudgeKind, list[str]] = {kind: [] for kind in NudgeKind}
+        for (kind, task_id), seq in pending.items():
+            words[kind].append(f"{kind[0]}{task_id.hex}:{seq}")
+        words[NudgeKind.text] = [word for task_id, delta in texts for word in _words_of(task_id, delta)]
+        return words
 
 
 async def _forever(work: Callable[[], Awaitable[None]]) -> None:

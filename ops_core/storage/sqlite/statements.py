@@ -28,6 +28,7 @@ from ops_core.storage.writes import (
     Inserted,
     KnownTask,
     LoggedEvent,
+    PlainEnd,
     TaskInsert,
     TaskRecord,
 )
@@ -74,6 +75,16 @@ _FIND_CLAIMED = f"""
 SELECT {", ".join(TASK_COLUMNS)}, started_at AS claimed_at FROM tasks WHERE status = 'running' AND claim_token = ?
 ORDER BY priority DESC, rank, id
 """  # noqa: S608
+
+# What `settle.ended` makes of a task from whose end nothing follows.
+_END_PLAIN = """
+UPDATE tasks SET status = :status, epoch = epoch + 1, seq = seq + 1, finished_at = :now, result = :result,
+    result_blob = :result_blob, error = :error, usage = :usage, resuming = 0, claim_token = NULL,
+    lease_expires_at = NULL, waiting_for = NULL, wake_at = NULL
+WHERE id = :id AND epoch = :epoch AND status = 'running'
+    AND parent_id IS NULL AND pending_children = 0 AND concurrency_key IS NULL AND rate_key IS NULL
+RETURNING seq, namespace, round
+"""
 
 _SEQ_IF_HELD = "SELECT seq, namespace, round FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'"
 _FIND_STEP = "SELECT seq FROM task_events WHERE task_id = ? AND round = ? AND step_key = ? AND phase = ?"
@@ -182,6 +193,26 @@ class SqliteTransaction:
 
     async def append_if_held(self, asks: Sequence[AppendAsk]) -> Mapping[UUID, Appended]:
         return {ask.task_id: done for ask in asks if (done := self._append(ask)) is not None}
+
+    async def end_plain(self, ends: Sequence[PlainEnd]) -> Mapping[UUID, int]:
+        written: dict[UUID, int] = {}
+        for end in ends:
+            check_transition(TaskStatus.running, end.status)
+            values = {
+                "id": end.task_id.hex,
+                "epoch": end.epoch,
+                "status": end.status,
+                "now": _plain(self._now),
+                "result": end.result.text,
+                "result_blob": end.result.blob,
+                "error": end.error,
+                "usage": end.usage,
+            }
+            # All of them, or the statement is not at its end: RETURNING gives its row first.
+            for seq, namespace, round in self._connection.execute(_END_PLAIN, values).fetchall():
+                self._log([(end.task_id, seq, namespace, round, end.event, end.payload)])
+                written[end.task_id] = seq
+        return written
 
     async def find_same_event(self, ask: AppendAsk) -> int | None:
         if ask.step_key is not None:

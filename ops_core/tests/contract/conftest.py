@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 
 import pytest
 
-from ops_core.ports import Nudge
+from ops_core.ports import Nudge, NudgeKind
 from ops_core.storage.store import Store, open_store
 
 
@@ -19,7 +19,7 @@ class NudgesSeen:
     def send(self, nudges: Sequence[Nudge]) -> None:
         self.sent.extend(nudges)
 
-    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = ()) -> Callable[[], None]:
         return lambda: None
 
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
+from sqlalchemy import select
 
 from ops_core.domain.event import EventType, NewEvent, StepPhase
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
@@ -13,7 +16,10 @@ from ops_core.domain.task import TaskError, TaskStatus
 from ops_core.domain.wait import SignalWait, TimerWait
 from ops_core.errors import RunLost, TaskFinished
 from ops_core.ports import Lease, Nudge, NudgeKind
+from ops_core.storage.runs import FinishAsk
+from ops_core.storage.schema import tasks
 from ops_core.storage.store import Store
+from ops_core.storage.writes import NO_JSON, StoredJson
 from ops_core.tests.contract.conftest import NudgesSeen
 from ops_core.tests.contract.store_cases import USAGE, claim, event_types, lease, new_task, step, submit_and_claim
 
@@ -171,6 +177,33 @@ async def test_a_retry_spends_an_attempt_and_a_hand_over_none(store: Store) -> N
         *("task.submitted", "task.started", "task.retrying", "task.started", "task.handed_over"),
         *("task.started", "task.completed"),
     ]
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, FAILED])
+@pytest.mark.parametrize("cancel_first", [False, True])
+async def test_the_short_way_to_an_end_writes_what_the_long_way_does(
+    store: Store, outcome: Completed | Failed, cancel_first: bool
+) -> None:
+    short, long = await submit_and_claim(store), await submit_and_claim(store)
+    if cancel_first:
+        for task in (short, long):
+            await store.cancel_task("default", task.id, by="me")
+    await store.finish(lease(short), outcome)
+    result = StoredJson('{"answer":4}') if isinstance(outcome, Completed) else NO_JSON
+    await store._finishes.write(FinishAsk(lease(long), outcome, result))
+    rows = [await whole_row(store, task.id) for task in (short, long)]
+    assert rows[0] == rows[1]
+    logs = [await store.list_events(task.id, after_seq=0, limit=10) for task in (short, long)]
+    assert [(e.seq, e.type, e.payload, e.round) for e in logs[0]] == [
+        (e.seq, e.type, e.payload, e.round) for e in logs[1]
+    ]
+
+
+async def whole_row(store: Store, task_id: UUID) -> dict[str, Any]:
+    """All that is the same of two tasks that went the same way."""
+    (row,) = await store._reader.rows(select(tasks).where(tasks.c.id == task_id))
+    times = {name: row[name] is None for name in row if name.endswith("_at")}
+    return {**row, **times, "id": None, "claim_token": row["claim_token"] is None, "request_hash": None}
 
 
 async def test_a_lease_of_another_epoch_writes_nothing(store: Store) -> None:

@@ -113,7 +113,7 @@ async def test_an_end_whose_answer_was_lost_is_told_as_it_was_written(
     store: Store, outcome: Completed | Retry | HandedOver, status: TaskStatus
 ) -> None:
     task, stale = await submit_and_claim(store), await submit_and_claim(store)
-    with lost_answers(store, "finishes"):
+    with lost_answers(store, "plain_ends") as plain, lost_answers(store, "finishes") as others:
         ended, lost = await asyncio.gather(
             store.finish(lease(task), outcome),
             store.finish(Lease(stale.id, stale.epoch + 1), Completed(result=1, usage=USAGE)),
@@ -123,6 +123,7 @@ async def test_an_end_whose_answer_was_lost_is_told_as_it_was_written(
     assert ended.status is status
     assert len(await event_types(store, task.id)) == 3
     assert isinstance(lost, RunLost)
+    assert (plain.lose, others.lose) == (0 if isinstance(outcome, Completed) else 1, 0)
 
 
 @pytest.mark.services

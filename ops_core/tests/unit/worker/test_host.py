@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -56,7 +56,7 @@ class FakeBus:
 
     def send(self, nudges: object) -> None: ...
 
-    def subscribe(self, listener: Callable[[Nudge], None]) -> Callable[[], None]:
+    def subscribe(self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = ()) -> Callable[[], None]:
         self.listeners.append(listener)
         return lambda: self.listeners.remove(listener)
 
