@@ -115,7 +115,7 @@ class AgentBuilder:
             sets.append(mcp_proxy_tool(self._mcp))
         if agents:
             sets.append(AgentTools(agents))
-        return CombinedTools(*sets)
+        return sets[0] if len(sets) == 1 else CombinedTools(*sets)
 
 
 def _memory(definition: AgentDefinition) -> ShortTermMemory:

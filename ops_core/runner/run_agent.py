@@ -68,9 +68,11 @@ class AgentRun:
         if isinstance(task, TaskError):
             return task
         await self._complete_child_answers()
-        callable_agents = await retry_until_lost(
-            self._control, lambda: self._children.callable_by(task.namespace, definition)
-        )
+        callable_agents: Sequence[Agent] = ()
+        if definition.agents:
+            callable_agents = await retry_until_lost(
+                self._control, lambda: self._children.callable_by(task.namespace, definition)
+            )
         while True:
             agent = await self._build(callable_agents)
             try:

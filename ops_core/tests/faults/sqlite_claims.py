@@ -35,7 +35,8 @@ def run(lab: Lab, size: Size, rng: random.Random, control: bool) -> Tally:
     claimers = [begin(f"claimer-{n}", "claim") for n in range(PROCESSES)]
     try:
         for claimer in claimers:
-            assert claimer.popen.wait(size["at_most_seconds"]) == 0, claimer.output()
+            status = claimer.popen.wait(size["at_most_seconds"])
+            assert status == 0, f"{claimer.name} ended with {status}: {claimer.output()[-2000:]}"
     finally:
         for claimer in claimers:
             claimer.kill()
