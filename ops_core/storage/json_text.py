@@ -8,6 +8,9 @@ from ops_core.domain.task import JsonValue
 from ops_core.errors import InvalidInput
 
 
+_COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+
+
 def dump_json(value: JsonValue) -> str:
     """Compact JSON. NUL and lone surrogates, which models and tools do write, are kept as escapes.
 
@@ -15,7 +18,7 @@ def dump_json(value: JsonValue) -> str:
         InvalidInput: the value is no JSON (NaN, infinity, a type that JSON has not, too deep).
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text = _COMPACT(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInput(f"the value cannot be stored as JSON: {error}") from error
     # A lone surrogate is no UTF-8; written as an escape it is.

@@ -7,7 +7,7 @@ import pytest
 
 from ops_core.domain.agent import Agent, AgentDefinition
 from ops_core.errors import ConfigurationInvalid
-from ops_core.services.input_schema import InputSchemas
+from ops_core.services.input_schema import DEFAULT_INPUT_SCHEMA, InputSchemas, schema_problems
 
 
 def agent(schema: dict[str, Any] | None) -> Agent:
@@ -25,6 +25,13 @@ def test_an_agent_without_a_schema_wants_a_goal_and_takes_more() -> None:
     schemas = InputSchemas()
     assert schemas.problems(agent(None), {"goal": "x", "tone": "kind"}) == []
     assert "'goal' is a required property" in schemas.problems(agent(None), {})[0].detail
+
+
+@pytest.mark.parametrize(
+    "value", [{}, {"goal": ""}, {"goal": "x"}, {"goal": 1}, {"goal": None}, {"goal": "x", "n": [1]}]
+)
+def test_what_is_waved_through_without_a_schema_fits_the_default_one(value: dict[str, Any]) -> None:
+    assert InputSchemas().problems(agent(None), value) == schema_problems(DEFAULT_INPUT_SCHEMA, value)
 
 
 def test_pointers_are_escaped() -> None:
