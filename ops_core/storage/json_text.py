@@ -7,7 +7,6 @@ import json
 from ops_core.domain.task import JsonValue
 from ops_core.errors import InvalidInput
 
-
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
