@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import time
 from collections.abc import Callable, Sequence
@@ -54,7 +55,8 @@ async def agent_not_found(agents: AgentStore, namespace: str, name: str, *, poin
 
 
 class RecentAgents:
-    """Agents as the store had them a moment ago, so that a burst of submits does not read the same row each time."""
+    """Agents as the store had them a moment ago, so that a burst of submits does not read the same row each time.
+    Belongs to one event loop."""
 
     def __init__(
         self, agents: AgentStore, *, fresh_seconds: float = 0.2, monotonic: Callable[[], float] = time.monotonic
@@ -63,16 +65,39 @@ class RecentAgents:
         self._fresh_seconds = fresh_seconds
         self._monotonic = monotonic
         self._seen: dict[tuple[str, str], tuple[float, Agent]] = {}
+        #: Reads that are under way: all who ask meanwhile wait for the one.
+        self._reading: dict[tuple[str, str], asyncio.Task[Agent | None]] = {}
 
     async def get(self, namespace: str, name: str) -> Agent | None:
-        """The agent, at most `fresh_seconds` old. That there is none is never remembered."""
-        known = self._seen.get((namespace, name))
+        """The agent, at most `fresh_seconds` old. That there is none is never remembered.
+
+        Raises:
+            StoreUnavailable
+        """
+        key = (namespace, name)
+        known = self._seen.get(key)
         if known is not None and self._monotonic() - known[0] < self._fresh_seconds:
             return known[1]
+        reading = self._reading.get(key)
+        if reading is not None and (agent := await asyncio.shield(reading)) is not None:
+            return agent
+        # Nobody reads it, or it was not there when somebody began to: it may have been registered since.
+        reading = self._reading[key] = asyncio.create_task(self._read(key), name="read-agent")
+        reading.add_done_callback(lambda done: self._forget(key, done))
+        return await asyncio.shield(reading)
+
+    async def _read(self, key: tuple[str, str]) -> Agent | None:
         asked_at = self._monotonic()
-        agent = await self._agents.get_agent(namespace, name)
+        agent = await self._agents.get_agent(*key)
         if agent is None:
-            self._seen.pop((namespace, name), None)
+            self._seen.pop(key, None)
         else:
-            self._seen[namespace, name] = (asked_at, agent)
+            self._seen[key] = (asked_at, agent)
         return agent
+
+    def _forget(self, key: tuple[str, str], done: asyncio.Task[Agent | None]) -> None:
+        if self._reading.get(key) is done:
+            del self._reading[key]
+        if not done.cancelled():
+            # Looked at: whoever waits is told, and there may be nobody any more.
+            done.exception()
