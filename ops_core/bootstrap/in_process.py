@@ -34,6 +34,8 @@ async def open_tasks(settings: Settings) -> AsyncIterator[TaskService]:
 async def open_embedded_tasks(settings: Settings) -> AsyncIterator[TaskService]:
     """A whole installation on the caller's event loop, worker and housekeeper too; brings the schema up to date.
 
+    Like every worker it ends its process when the loop stands still for `loop_stall_seconds`: its leases are over then.
+
     Raises:
         As `open_tasks`.
     """

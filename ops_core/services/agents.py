@@ -65,8 +65,8 @@ class RecentAgents:
         self._fresh_seconds = fresh_seconds
         self._monotonic = monotonic
         self._seen: dict[tuple[str, str], tuple[float, Agent]] = {}
-        #: Reads that are under way: all who ask meanwhile wait for the one.
-        self._reading: dict[tuple[str, str], asyncio.Task[Agent | None]] = {}
+        #: Reads that are under way, and since when: all who ask meanwhile wait for the one.
+        self._reading: dict[tuple[str, str], tuple[float, asyncio.Task[Agent | None]]] = {}
 
     async def get(self, namespace: str, name: str) -> Agent | None:
         """The agent, at most `fresh_seconds` old. That there is none is never remembered.
@@ -75,28 +75,32 @@ class RecentAgents:
             StoreUnavailable
         """
         key = (namespace, name)
+        now = self._monotonic()
         known = self._seen.get(key)
-        if known is not None and self._monotonic() - known[0] < self._fresh_seconds:
+        if known is not None and now - known[0] < self._fresh_seconds:
             return known[1]
-        reading = self._reading.get(key)
-        if reading is not None and (agent := await asyncio.shield(reading)) is not None:
-            return agent
-        # Nobody reads it, or it was not there when somebody began to: it may have been registered since.
-        reading = self._reading[key] = asyncio.create_task(self._read(key), name="read-agent")
+        under_way = self._reading.get(key)
+        if under_way is not None and now - under_way[0] < self._fresh_seconds:
+            agent = await asyncio.shield(under_way[1])
+            if agent is not None:
+                return agent
+        # Nobody reads it, or somebody began to before it was registered, or too long ago.
+        asked_at = self._monotonic()
+        reading = asyncio.create_task(self._read(key, asked_at), name="read-agent")
+        self._reading[key] = asked_at, reading
         reading.add_done_callback(lambda done: self._forget(key, done))
         return await asyncio.shield(reading)
 
-    async def _read(self, key: tuple[str, str]) -> Agent | None:
-        asked_at = self._monotonic()
+    async def _read(self, key: tuple[str, str], asked_at: float) -> Agent | None:
         agent = await self._agents.get_agent(*key)
         if agent is None:
             self._seen.pop(key, None)
-        else:
+        elif asked_at >= self._seen.get(key, (asked_at, agent))[0]:
             self._seen[key] = (asked_at, agent)
         return agent
 
     def _forget(self, key: tuple[str, str], done: asyncio.Task[Agent | None]) -> None:
-        if self._reading.get(key) is done:
+        if key in self._reading and self._reading[key][1] is done:
             del self._reading[key]
         if not done.cancelled():
             # Looked at: whoever waits is told, and there may be nobody any more.

@@ -85,3 +85,19 @@ async def test_an_agent_that_is_registered_while_it_is_looked_for_is_found_by_wh
     store.let_go.set()
     assert await before is None
     assert await after is not None
+
+
+async def test_nobody_is_given_what_a_read_of_long_ago_found() -> None:
+    store, now = SlowAgents(), 0.0
+    await store.put_agents("default", [AgentDefinition(name="assistant", instructions="old")])
+    recent = RecentAgents(store, fresh_seconds=0.2, monotonic=lambda: now)
+    before = asyncio.create_task(recent.get("default", "assistant"))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await store.put_agents("default", [AgentDefinition(name="assistant", instructions="new")])
+    now = 0.7
+    after = asyncio.create_task(recent.get("default", "assistant"))
+    await asyncio.sleep(0)
+    store.let_go.set()
+    found = [await before, await after, await recent.get("default", "assistant")]
+    assert [agent.definition.instructions for agent in found if agent is not None] == ["old", "new", "new"]
