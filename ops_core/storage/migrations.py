@@ -21,7 +21,7 @@ from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.refusals import is_lasting
 from ops_core.storage.schema import fits as fits
 from ops_core.storage.schema import metadata
-from ops_core.storage.sqlite.file import PRAGMAS, make_folder
+from ops_core.storage.sqlite.file import make_folder, set_up
 
 #: Key of the advisory lock under which PostgreSQL is migrated: processes that start together take turns.
 _MIGRATION_LOCK = 0x6F70735F636F7265
@@ -83,6 +83,10 @@ def _config(connection: Connection) -> Config:
     return config
 
 
+#: How long other processes that upgrade the same SQLite file are waited for.
+_BUSY_SECONDS = 30.0
+
+
 def _scripts() -> Path:
     """In a wheel they lie beside this file, in a checkout at its root."""
     installed = Path(__file__).parent / "migrations"
@@ -106,14 +110,13 @@ def _engine(url: DatabaseUrl) -> Engine:
     if not url.is_sqlite:
         return create_engine(url.synchronous, connect_args={"connect_timeout": 10})
     make_folder(url.sqlite_path)
-    engine = create_engine(url.synchronous, connect_args={"timeout": 30})
+    engine = create_engine(url.synchronous, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
-    def set_up(connection: sqlite3.Connection, _: Any) -> None:
+    def begin_with(connection: sqlite3.Connection, _: Any) -> None:
         # The driver must not begin transactions by itself, or DDL is outside of them.
         connection.isolation_level = None
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+        set_up(connection, busy_seconds=_BUSY_SECONDS)
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
