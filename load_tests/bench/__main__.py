@@ -1,6 +1,6 @@
 """The benchmark: ours beside what else a user could pick, on one machine, in one run, in rounds that alternate.
 
-python load_tests/bench --quick                                    # a quarter of an hour
+python load_tests/bench --quick                                    # a tenth of the tasks
 python load_tests/bench --works end-to-end --systems ours-inprocess dramatiq
 """
 
@@ -35,7 +35,7 @@ from ops_core.tests.free_port import free_port  # noqa: E402
 
 KEPT = REPOSITORY / ".ops-core" / "bench"
 LATEST = HERE / "results" / "latest.json"
-#: Those that work off fewer than a tenth of what others do in a second get a tenth of the tasks.
+#: A full run of these would take hours: they get a tenth of the tasks.
 SLOW = ("celery", "procrastinate", "dbos", "restate")
 ROUNDS = 3
 
