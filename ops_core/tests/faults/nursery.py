@@ -7,6 +7,7 @@ else. It reads one request a line and answers with one line; when its input clos
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -55,7 +56,6 @@ class Nursery:
             start_new_session=True,
         )
         self._lock = threading.Lock()
-        self._ended: dict[int, int] = {}
 
     def fork(self, *, alterations: str, command: Sequence[str], environment: Mapping[str, str], log: Path) -> int:
         """A new process of the product, working where its log lies; its process id."""
@@ -63,10 +63,9 @@ class Nursery:
         return int(self._ask("fork", **facts, environment={**environment, **self._preload}))
 
     def poll(self, pid: int) -> int | None:
-        """Its exit status once it has ended."""
-        if pid not in self._ended and (status := self._ask("poll", pid=pid)) is not None:
-            self._ended[pid] = status
-        return self._ended.get(pid)
+        """Its exit status once it has ended: said once, since the next process may have the same number."""
+        status: int | None = self._ask("poll", pid=pid)
+        return status
 
     def close(self) -> None:
         """Kill what is left and end."""
@@ -111,9 +110,12 @@ class _Handle:
     def __init__(self, nursery: Nursery, pid: int) -> None:
         self.pid = pid
         self._nursery = nursery
+        self._status: int | None = None
 
     def poll(self) -> int | None:
-        return self._nursery.poll(self.pid)
+        if self._status is None:
+            self._status = self._nursery.poll(self.pid)
+        return self._status
 
     def wait(self, timeout: float) -> int:
         give_up_at = time.monotonic() + timeout
@@ -163,6 +165,8 @@ def _be(request: Mapping[str, Any]) -> None:
         out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for descriptor, wanted in ((nowhere, 0), (out, 1), (out, 2)):
             os.dup2(descriptor, wanted)
+        # One that crashes in C shall not end without a word.
+        faulthandler.enable()
         os.environ.clear()
         os.environ.update(request["environment"])
         sys.path[:0] = request["environment"]["PYTHONPATH"].split(os.pathsep)[:1]

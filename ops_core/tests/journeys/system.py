@@ -74,8 +74,9 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def kill(self) -> None:
-        """`kill -9` of the process and all below it, as a power cut would."""
-        for pid in self.family():
+        """`kill -9` of the process and all below it, as a power cut would. Of one that has ended nobody is killed: by
+        now its number may be another's."""
+        for pid in self.family() if self.popen.poll() is None else ():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.popen.wait(STOP_SECONDS)
