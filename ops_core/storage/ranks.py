@@ -1,10 +1,15 @@
 """Fair sharing of a queue: start-time fair queueing (Goyal, Vin, Cheng 1996), each task one unit of service.
 
-The rank of a task is its start tag in the queue's virtual time, given when it is added, and anew when it is due: one
-more than the last of its key, or than the virtual time, whichever is later. The virtual time is the lowest rank that
-can be claimed now; when none can, the highest that was ever given. So a key with 10,000 tasks has ranks far into the
-future, and who comes with ten stands among its first. One that other keys held back comes after the virtual time in
-which they let it in: it was not its queue that it has waited for.
+A task gets a tag in the queue's virtual time when it is added, and anew when it is due: one more than the last of its
+key, or than the virtual time, whichever is later. The virtual time is the lowest rank that can be claimed now; when
+none can, the highest tag that was ever given. So a key with 10,000 tasks has tags far into the future, and who comes
+with ten stands among its first. One that other keys held back comes after the virtual time in which they let it in: it
+was not its queue that it has waited for.
+
+Many slots serve a queue, and whoever was alone holds them all when another comes. So that the other need not take turns
+until it has its half, its tags begin as many turns behind the virtual time as half of the slots: what has been begun
+for others at the same time counts, as in SFQ(D) (Jin, Chase, Kaur 2004). The rank of a task is its tag, but never
+before the virtual time, which therefore only goes forward.
 """
 
 from __future__ import annotations
@@ -15,10 +20,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TypeAlias
 
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, select, text
 
 from ops_core.domain.task import NewTask, TaskStatus
 from ops_core.storage.column_types import UtcTime
+from ops_core.storage.schema import workers
 from ops_core.storage.settlement import Settlement
 from ops_core.storage.writes import Change, HeldTask, TaskInsert, Transaction
 
@@ -37,6 +43,8 @@ SELECT coalesce(min(rank), (SELECT last_rank FROM fairness_keys WHERE queue = :q
     0) AS virtual_time
 FROM ({_LOWEST}) lowest
 """)  # noqa: S608  numbers of ours
+
+_SLOTS = select(workers.c.queues, workers.c.slots).where(workers.c.draining.is_(False))
 
 
 async def ranked(tx: Transaction, items: Sequence[TaskInsert], now: datetime) -> list[TaskInsert]:
@@ -75,15 +83,27 @@ async def _given(tx: Transaction, keys: Sequence[_Key | None], now: datetime) ->
     if not counts:
         return [0] * len(keys)
     last = await _upsert(tx, dict.fromkeys(counts, 0), now, "used_at = excluded.used_at")
+    slots = await _slots(tx)
     virtual = {queue: await virtual_time(tx, queue) for queue in {queue for queue, _, _ in counts}}
-    taken = {key: max(virtual[key[0]], last[key]) for key in counts}
+    taken = {key: max(virtual[key[0]] - slots[key[0]] // 2, last[key]) for key in counts}
     given: list[int] = []
     for key in keys:
-        if key is not None:
+        if key is None:
+            given.append(0)
+        else:
             taken[key] += 1
-        given.append(0 if key is None else taken[key])
+            given.append(max(taken[key], virtual[key[0]]))
     await _upsert(tx, taken, now, "last_rank = excluded.last_rank")
     return given
+
+
+async def _slots(tx: Transaction) -> Counter[str]:
+    """Of each queue, in all workers that are heard of."""
+    found: Counter[str] = Counter()
+    for row in await tx.run(_SLOTS):
+        for queue in row["queues"]:
+            found[queue] += row["slots"]
+    return found
 
 
 def _comes_in(change: Change) -> bool:

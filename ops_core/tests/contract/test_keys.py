@@ -13,9 +13,10 @@ from ops_core.domain.outcome import Completed, HandedOver, Retry
 from ops_core.domain.task import RateLimit, RetryFrom, Task, TaskError
 from ops_core.storage import key_rows
 from ops_core.storage.key_rows import RateRow
+from ops_core.storage.leases import open_lease_store
 from ops_core.storage.store import Store
 from ops_core.storage.writes import Transaction
-from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task
+from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, worker
 
 DONE = Completed(result=1, usage=USAGE)
 
@@ -319,6 +320,25 @@ async def test_ten_tasks_do_not_wait_for_the_ten_thousand_of_another_tenant(stor
     order = await claimed_order(store, 100)
     waited = [place for place, tenant in enumerate(order, start=1) if tenant == "small"]
     assert (len(waited) == 10 and waited[-1] <= 30) == fair, waited
+
+
+async def test_who_comes_while_another_holds_all_slots_gets_half_of_them_before_they_take_turns(
+    store: Store, store_url: str
+) -> None:
+    leases = open_lease_store(store_url)
+    leases.renew([], worker=worker(slots=8), lease_seconds=30)
+    leases.close()
+    for _ in range(40):
+        await add(store, **of_tenant("a"))
+    running = [*await claim(store, limit=8)]
+    # One by one or together: the turns behind are had once.
+    await asyncio.gather(*(add(store, **of_tenant("b")) for _ in range(3)))
+    for _ in range(7):
+        await add(store, **of_tenant("b"))
+    assert await tenants_in_turn(store, running, 17) == "abbbb" + "ab" * 6
+    for _ in range(4):
+        await add(store, **of_tenant("b"))
+    assert await tenants_in_turn(store, running, 8) == "ab" * 4
 
 
 async def test_a_tenant_that_was_idle_has_saved_up_no_turns(store: Store) -> None:
