@@ -15,7 +15,7 @@ from agentkit.limits import LimitName, Limits
 from agentkit.llm.base import LlmResponse, Usage
 from agentkit.memory.base import BaseMemory
 from agentkit.memory.short_term import ShortTermMemory
-from agentkit.model_calls import ModelCaller
+from agentkit.model_calls import Answered, ModelCaller
 from agentkit.output import OutputFormat, OutputFormatError
 from agentkit.planners.base import BasePlanner, Prompt
 from agentkit.planners.unusable import correction_for, too_many_calls
@@ -110,6 +110,7 @@ class _Run:
             timeout_seconds=agent.limits.llm_seconds,
             journal=journal,
             hooks=agent.hooks,
+            decide=self._decide,
         )
         self._caller = ToolCaller(
             run_id=run_id,
@@ -133,15 +134,16 @@ class _Run:
             if reached := self._limit_reached():
                 return self._report(reached)
             self._specs = await self._offered_tools()
-            response = await self._ask(f"{step}/llm")
-            match self._decide(response):
+            answered = await self._ask(f"{step}/llm")
+            message = answered.response.message
+            match answered.decision:
                 case CallTools(calls):
-                    await self._remember(replace(response.message, tool_calls=calls))
+                    await self._remember(replace(message, tool_calls=calls))
                     await self._call_tools(step, calls)
                 case Correct(observation):
-                    await self._correct(response.message, observation)
+                    await self._correct(message, observation)
                 case Answer(text):
-                    await self._remember(response.message)
+                    await self._remember(message)
                     return self._report(Finished(text, self._output(text)))
         raise AssertionError("unreachable: the count never ends")
 
@@ -179,12 +181,12 @@ class _Run:
         except TimeoutError:
             return self._specs
 
-    async def _ask(self, key: str) -> LlmResponse:
+    async def _ask(self, key: str) -> Answered:
         answered = await self._model.ask(key, self._prompt)
         self._steps += 1
         self._seconds += answered.seconds
         self._usage += answered.response.usage
-        return answered.response
+        return answered
 
     async def _prompt(self) -> Prompt:
         return self._planner.prompt(await self._memory.view(), tuple(self._specs.values()))

@@ -74,8 +74,9 @@ class Journal(Protocol):
             RunRevoked: this run may not write any more; nothing was written.
         """
 
-    async def record(self, result: StepResult) -> None:
-        """Write what came of a step.
+    async def record(self, result: StepResult, *, last: bool = False) -> None:
+        """Write what came of a step. With `last` the run ends with it: nothing more is done before whoever called the
+        agent has its report, and the result may be written together with what he writes of the end.
 
         Raises:
             RunRevoked: this run may not write any more; nothing was written.
@@ -114,7 +115,7 @@ class MemoryJournal:
     async def intend(self, intent: StepIntent) -> None:
         self.intents[intent.key] = intent
 
-    async def record(self, result: StepResult) -> None:
+    async def record(self, result: StepResult, *, last: bool = False) -> None:
         self.results[result.key] = result
 
     def answer(self, key: str) -> JsonObject | None:

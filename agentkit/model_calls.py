@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from agentkit.decisions import Answer, Decision
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
 from agentkit.foreign import CancelledItself, await_foreign
 from agentkit.hooks import RunHooks
@@ -20,9 +21,10 @@ from agentkit.recording import record_even_if_cancelled
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What the model said, and how long it took when it was asked."""
+    """What the model said, what is to be done about it, and how long it took when it was asked."""
 
     response: LlmResponse
+    decision: Decision
     seconds: float
 
 
@@ -37,12 +39,15 @@ class ModelCaller:
         timeout_seconds: float,
         journal: Journal,
         hooks: RunHooks,
+        decide: Callable[[LlmResponse], Decision],
     ) -> None:
+        """`decide` only looks at the response: a replay decides the same."""
         self._llm = llm
         self._fingerprint = fingerprint("llm", definition)
         self._timeout_seconds = timeout_seconds
         self._journal = journal
         self._hooks = hooks
+        self._decide = decide
 
     async def ask(self, key: str, make_prompt: Callable[[], Awaitable[Prompt]]) -> Answered:
         """The answer of this step. The prompt is made only when the model has to be asked.
@@ -60,17 +65,23 @@ class ModelCaller:
                 now=f"agent definition {self._fingerprint[:8]}",
             )
         if isinstance(known, StepResult):
-            return self._answered(known, replayed=True)
+            answered = self._answered(known)
+            self._tell(answered, key, replayed=True)
+            return answered
         result = await self._execute(key, await make_prompt())
-        await record_even_if_cancelled(self._journal, result)
-        return self._answered(result, replayed=False)
+        answered = self._answered(result)
+        await record_even_if_cancelled(self._journal, result, last=isinstance(answered.decision, Answer))
+        self._tell(answered, key, replayed=False)
+        return answered
 
-    def _answered(self, done: StepResult, *, replayed: bool) -> Answered:
+    def _answered(self, done: StepResult) -> Answered:
         response = response_from_json(done.payload)
+        return Answered(response, self._decide(response), done.seconds)
+
+    def _tell(self, answered: Answered, key: str, *, replayed: bool) -> None:
         self._hooks.step_finished(
-            done.key, StepKind.llm, response.model, seconds=done.seconds, replayed=replayed, is_error=False
+            key, StepKind.llm, answered.response.model, seconds=answered.seconds, replayed=replayed, is_error=False
         )
-        return Answered(response, done.seconds)
 
     async def _execute(self, key: str, prompt: Prompt) -> StepResult:
         self._journal.check()

@@ -71,7 +71,7 @@ class DyingJournal(MemoryJournal):
             self._writes_left = -1
             raise Died
 
-    async def record(self, result: StepResult) -> None:
+    async def record(self, result: StepResult, *, last: bool = False) -> None:
         if self._dies() and not self._after:
             raise Died
         await super().record(result)
@@ -290,7 +290,7 @@ async def test_a_run_with_waits_makes_as_many_writes_as_are_killed_here() -> Non
             self.writes += 1
             await super().intend(intent)
 
-        async def record(self, result: StepResult) -> None:
+        async def record(self, result: StepResult, *, last: bool = False) -> None:
             self.writes += 1
             await super().record(result)
 
@@ -435,7 +435,7 @@ async def test_a_cancelled_run_still_records_the_effect_that_has_happened() -> N
             super().__init__()
             self.writing, self.may_write = asyncio.Event(), asyncio.Event()
 
-        async def record(self, result: StepResult) -> None:
+        async def record(self, result: StepResult, *, last: bool = False) -> None:
             if result.kind is StepKind.tool:
                 self.writing.set()
                 await self.may_write.wait()

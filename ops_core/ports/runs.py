@@ -48,8 +48,11 @@ class RunStore(Protocol):
             RunLost: the lease is over; nothing was written.
         """
 
-    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
-        """Write how the run ended. A child names its parent, which is locked with it and told.
+    async def finish(
+        self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
+    ) -> Ended:
+        """Write what came of the run's last step, if that is not written yet, and how it ended. A child names its parent,
+        which is locked with it and told.
 
         Raises:
             RunLost: the lease is over; nothing was written.

@@ -41,6 +41,7 @@ class TaskJournal:
         self._intents: dict[str, StepIntent] = {}
         self._answers: dict[str, JsonObject] = {}
         self._round = round
+        self._last_step: NewEvent | None = None
         self._begun_waits: set[str] = set()
         for event in events:
             self._recollect(event)
@@ -63,6 +64,11 @@ class TaskJournal:
             reasoning_tokens=tokens("reasoning_tokens"),
             active_seconds=round(sum(s.seconds for s in steps), 6),
         )
+
+    @property
+    def last_step(self) -> NewEvent | None:
+        """What came of the step that ends the run; to be written with that end."""
+        return self._last_step
 
     def recall(self, key: str) -> Recalled:
         return self._results.get(key) or self._intents.get(key)
@@ -118,20 +124,22 @@ class TaskJournal:
         )
         self._intents[intent.key] = intent
 
-    async def record(self, result: StepResult) -> None:
-        await self._append(
-            NewEvent(
-                type=_RESULT_TYPES[result.kind],
-                step_key=result.key,
-                phase=StepPhase.result,
-                payload={
-                    **result.payload,
-                    "kind": result.kind.value,
-                    "fingerprint": result.fingerprint,
-                    "seconds": round(result.seconds, 6),
-                },
-            )
+    async def record(self, result: StepResult, *, last: bool = False) -> None:
+        event = NewEvent(
+            type=_RESULT_TYPES[result.kind],
+            step_key=result.key,
+            phase=StepPhase.result,
+            payload={
+                **result.payload,
+                "kind": result.kind.value,
+                "fingerprint": result.fingerprint,
+                "seconds": round(result.seconds, 6),
+            },
         )
+        if last:
+            self._last_step = event
+        else:
+            await self._append(event)
         self._results[result.key] = result
 
     async def _append(self, event: NewEvent) -> None:

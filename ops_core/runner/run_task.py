@@ -11,7 +11,7 @@ from agentkit import Agent as RunnableAgent
 from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
 from agentkit.report import Finished, LimitReached, RunReport
 from ops_core.domain.agent import Agent, AgentDefinition
-from ops_core.domain.event import EVENT_FORMAT, Event
+from ops_core.domain.event import EVENT_FORMAT, Event, NewEvent
 from ops_core.domain.outcome import Canceled, Completed, Failed, HandedOver, Outcome, Retry, Suspended
 from ops_core.domain.retry import RetryPolicy
 from ops_core.domain.task import JsonObject, Task, TaskError, TaskStatus, TaskUsage
@@ -77,7 +77,7 @@ class TaskRunner:
         live = self._live(control.lease) if task.stream and self._live is not None else None
         try:
             outcome = await self._execute(task, control, journal, live)
-            ended = await self._finish(task, control, outcome)
+            ended = await self._finish(task, control, outcome, journal.last_step)
             self._announce(ended.rings)
         finally:
             if live is not None:
@@ -127,16 +127,21 @@ class TaskRunner:
             retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
         )
 
-    async def _finish(self, task: Task, control: RunControl, outcome: Outcome) -> Ended:
-        def finish(how: Outcome) -> Coroutine[Any, Any, Ended]:
-            written = retry_until_lost(control, lambda: self._runs.finish(control.lease, how, parent_id=task.parent_id))
-            return _whatever_is_asked(written)
+    async def _finish(
+        self, task: Task, control: RunControl, outcome: Outcome, last_step: NewEvent | None = None
+    ) -> Ended:
+        def finish(how: Outcome, step: NewEvent | None) -> Coroutine[Any, Any, Ended]:
+            def ask() -> Coroutine[Any, Any, Ended]:
+                return self._runs.finish(control.lease, how, last_step=step, parent_id=task.parent_id)
+
+            return _whatever_is_asked(retry_until_lost(control, ask))
 
         try:
-            return await finish(outcome)
+            return await finish(outcome, last_step)
         except InvalidInput as error:
-            # It would be refused as often as the task is run.
-            return await finish(Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage))
+            # It would be refused as often as the task is run; and maybe it is the step that is.
+            failed = Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage)
+            return await finish(failed, None)
 
     async def _execute(
         self,

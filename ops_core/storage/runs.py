@@ -92,25 +92,31 @@ class SqlRunStore:
         return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
 
     async def append(self, lease: Lease, event: NewEvent) -> int:
-        payload = await self._blobs.stored_of_task(lease.task_id, event.payload)
-        ask = AppendAsk(
+        return (await self._appends.write(await self._append_ask(lease, event))).seq
+
+    async def finish(
+        self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
+    ) -> Ended:
+        step = await self._append_ask(lease, last_step) if last_step is not None else None
+        result = NO_JSON
+        if isinstance(outcome, Completed):
+            result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
+        ask = FinishAsk(lease, outcome, result, parent_id)
+        if (plain := _plain_end(ask, step)) is not None and (ended := await self._plain_ends.write(plain)) is not None:
+            return ended
+        if step is not None:
+            await self._appends.write(step)
+        return await self._finishes.write(ask)
+
+    async def _append_ask(self, lease: Lease, event: NewEvent) -> AppendAsk:
+        return AppendAsk(
             task_id=lease.task_id,
             epoch=lease.epoch,
             type=event.type,
             step_key=event.step_key,
             phase=event.phase,
-            payload=payload,
+            payload=await self._blobs.stored_of_task(lease.task_id, event.payload),
         )
-        return (await self._appends.write(ask)).seq
-
-    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
-        result = NO_JSON
-        if isinstance(outcome, Completed):
-            result = await self._blobs.stored_of_task(lease.task_id, outcome.result)
-        ask = FinishAsk(lease, outcome, result, parent_id)
-        if (plain := _plain_end(ask)) is not None and (ended := await self._plain_ends.write(plain)) is not None:
-            return ended
-        return await self._finishes.write(ask)
 
     async def _rows(self, task_id: UUID, *conditions: ColumnElement[bool]) -> Sequence[dict[str, Any]]:
         events = select(task_events).where(task_events.c.task_id == task_id, *conditions)
@@ -297,13 +303,13 @@ def _status_after(kind: EventType, asked: Outcome) -> TaskStatus:
     return TaskStatus.queued if at_once else _STATUS_AFTER[kind]
 
 
-def _plain_end(item: FinishAsk) -> PlainEnd | None:
+def _plain_end(item: FinishAsk, last_step: AppendAsk | None) -> PlainEnd | None:
     """None for what has to be looked at: only the first claim's run has surely never waited."""
     if item.lease.epoch != _FIRST_EPOCH or item.parent_id is not None:
         return None
     if not isinstance(item.outcome, Completed | Failed):
         return None
-    return settle.plain_end(item.lease.task_id, item.lease.epoch, item.outcome, item.result)
+    return settle.plain_end(item.lease.task_id, item.lease.epoch, item.outcome, item.result, last_step)
 
 
 def _apart(items: Sequence[FinishAsk]) -> tuple[list[FinishAsk], list[FinishAsk]]:

@@ -21,7 +21,7 @@ from ops_core.domain.task import (
 )
 from ops_core.ports import Ring
 from ops_core.storage.json_text import dump_json
-from ops_core.storage.writes import Change, HeldTask, LoggedEvent, PlainEnd, StoredJson
+from ops_core.storage.writes import AppendAsk, Change, HeldTask, LoggedEvent, PlainEnd, StoredJson
 
 #: Nobody holds it any more.
 _RELEASED: dict[str, Any] = {"claim_token": None, "lease_expires_at": None}
@@ -53,7 +53,9 @@ def _ended(held: HeldTask, outcome: Outcome, result: StoredJson, now: datetime) 
             return _change(held, after, now, (EventType.task_handed_over, {"worker_id": held.worker_id}))
 
 
-def plain_end(task_id: UUID, epoch: int, outcome: Completed | Failed, result: StoredJson) -> PlainEnd:
+def plain_end(
+    task_id: UUID, epoch: int, outcome: Completed | Failed, result: StoredJson, last_step: AppendAsk | None
+) -> PlainEnd:
     """The same of a first claim, without its row: what `ended` would make of it if nothing follows."""
     usage = _usage(outcome.usage)
     facts: JsonObject = {"usage": _flat(outcome.usage), "epoch": epoch}
@@ -71,6 +73,7 @@ def plain_end(task_id: UUID, epoch: int, outcome: Completed | Failed, result: St
         usage=usage,
         event=event,
         payload=dump_json(facts),
+        last_step=last_step,
     )
 
 

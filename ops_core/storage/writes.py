@@ -123,6 +123,8 @@ class PlainEnd:
     event: EventType
     #: JSON of the event.
     payload: str
+    #: Written before it.
+    last_step: AppendAsk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

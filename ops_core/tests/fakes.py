@@ -266,7 +266,11 @@ class FakeStore:
                 return known.seq
         return self._write(task, event).seq
 
-    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
+    async def finish(
+        self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
+    ) -> Ended:
+        if last_step is not None:
+            await self.append(lease, last_step)
         task = await self._held(lease)
         status, event, changes = _ending(outcome, canceling=task.cancel_requested_at is not None, now=self.now)
         task = self._write(self._changed(task, status, **changes), event)

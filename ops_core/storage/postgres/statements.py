@@ -181,22 +181,28 @@ SELECT task_id, seq FROM written UNION ALL SELECT id, NULL FROM held
 # What `settle.ended` makes of a task from whose end nothing follows, in one round trip.
 _END_PLAIN = f"""
 WITH held AS (
-    SELECT t.id, a.status, a.result, a.result_blob, a.error, a.usage, a.type, a.payload
+    SELECT t.id AS held_id, a.*
     FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::text[])
-        AS a (task_id, epoch, status, result, result_blob, error, usage, type, payload)
-    JOIN tasks t ON t.id = a.task_id AND t.epoch = a.epoch AND t.status = 'running'
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS a (task_id, claimed, end_status, end_result, end_blob, end_error, end_usage, type, payload,
+            step_type, step_key, step_phase, step_payload, step_blob)
+    JOIN tasks t ON t.id = a.task_id AND t.epoch = a.claimed AND t.status = 'running'
         AND t.parent_id IS NULL AND t.pending_children = 0 AND t.concurrency_key IS NULL AND t.rate_key IS NULL
     ORDER BY t.id FOR UPDATE OF t
 ), ended AS (
-    UPDATE tasks t SET status = h.status, epoch = t.epoch + 1, seq = t.seq + 1, finished_at = clock_timestamp(),
-        result = h.result::json, result_blob = h.result_blob, error = h.error::json, usage = h.usage::json,
+    UPDATE tasks t SET status = h.end_status, epoch = t.epoch + 1,
+        seq = t.seq + CASE WHEN h.step_type IS NULL THEN 1 ELSE 2 END, finished_at = clock_timestamp(),
+        result = h.end_result::json, result_blob = h.end_blob, error = h.end_error::json, usage = h.end_usage::json,
         resuming = false, claim_token = NULL, lease_expires_at = NULL, waiting_for = NULL, wake_at = NULL
-    FROM held h WHERE t.id = h.id
-    RETURNING t.id, t.seq, t.namespace, t.round, t.finished_at, h.type, h.payload
+    FROM held h WHERE t.id = h.held_id
+    RETURNING t.id, t.seq, t.namespace, t.round, t.finished_at, h.*
 ), logged AS (
-    INSERT INTO task_events (task_id, seq, namespace, round, type, format, at, payload)
-    SELECT id, seq, namespace, round, type, {EVENT_FORMAT}, finished_at, payload::json FROM ended
+    INSERT INTO task_events (task_id, seq, namespace, round, type, step_key, phase, format, at, payload, payload_blob)
+    SELECT id, seq - 1, namespace, round, step_type, step_key, step_phase, {EVENT_FORMAT}, finished_at,
+        step_payload::json, step_blob
+    FROM ended WHERE step_type IS NOT NULL
+    UNION ALL
+    SELECT id, seq, namespace, round, type, NULL, NULL, {EVENT_FORMAT}, finished_at, payload::json, NULL FROM ended
 )
 SELECT id, seq FROM ended
 """  # noqa: S608
@@ -353,11 +359,11 @@ class PostgresTransaction:
         rows = [
             (
                 *(end.task_id, end.epoch, end.status, end.result.text, end.result.blob, end.error, end.usage),
-                *(end.event, end.payload),
+                *(end.event, end.payload, *_step_values(end.last_step)),
             )
             for end in ends
         ]
-        return {row["id"]: row["seq"] for row in await self._rows(_END_PLAIN, _columns(rows, 9))}
+        return {row["id"]: row["seq"] for row in await self._rows(_END_PLAIN, _columns(rows, 14))}
 
     async def find_same_event(self, ask: AppendAsk) -> int | None:
         if ask.step_key is not None:
@@ -444,6 +450,12 @@ class PostgresTransaction:
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[str]:
     return [array_literal(row[n] for row in rows) for n in range(width)]
+
+
+def _step_values(step: AppendAsk | None) -> tuple[Any, ...]:
+    if step is None:
+        return (None,) * 5
+    return step.type, step.step_key, step.phase, step.payload.text, step.payload.blob
 
 
 def _new_values(task: TaskInsert) -> tuple[Any, ...]:

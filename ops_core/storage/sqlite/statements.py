@@ -78,7 +78,7 @@ ORDER BY priority DESC, rank, id
 
 # What `settle.ended` makes of a task from whose end nothing follows.
 _END_PLAIN = """
-UPDATE tasks SET status = :status, epoch = epoch + 1, seq = seq + 1, finished_at = :now, result = :result,
+UPDATE tasks SET status = :status, epoch = epoch + 1, seq = seq + 1 + :steps, finished_at = :now, result = :result,
     result_blob = :result_blob, error = :error, usage = :usage, resuming = 0, claim_token = NULL,
     lease_expires_at = NULL, waiting_for = NULL, wake_at = NULL
 WHERE id = :id AND epoch = :epoch AND status = 'running'
@@ -207,9 +207,12 @@ class SqliteTransaction:
                 "result_blob": end.result.blob,
                 "error": end.error,
                 "usage": end.usage,
+                "steps": 0 if end.last_step is None else 1,
             }
             # All of them, or the statement is not at its end: RETURNING gives its row first.
             for seq, namespace, round in self._connection.execute(_END_PLAIN, values).fetchall():
+                if end.last_step is not None:
+                    self._log_step(end.last_step, seq - 1, namespace, round)
                 self._log([(end.task_id, seq, namespace, round, end.event, end.payload)])
                 written[end.task_id] = seq
         return written
@@ -329,10 +332,13 @@ class SqliteTransaction:
             known = self._number(_FIND_STEP, (ask.task_id.hex, round, ask.step_key, ask.phase))
             if known is not None:
                 return Appended(known, first=False)
-        values = (ask.task_id, seq + 1, namespace, round, ask.type, ask.step_key, ask.phase, EVENT_FORMAT, self._now)
-        self._connection.execute(_INSERT_EVENT, [*map(_plain, values), ask.payload.text, ask.payload.blob])
+        self._log_step(ask, seq + 1, namespace, round)
         self._connection.execute(_SET_SEQ, (seq + 1, ask.task_id.hex))
         return Appended(seq + 1, first=True)
+
+    def _log_step(self, ask: AppendAsk, seq: int, namespace: str, round: int) -> None:
+        values = (ask.task_id, seq, namespace, round, ask.type, ask.step_key, ask.phase, EVENT_FORMAT, self._now)
+        self._connection.execute(_INSERT_EVENT, [*map(_plain, values), ask.payload.text, ask.payload.blob])
 
     def _log(self, events: Iterable[tuple[UUID, int, str, int, EventType, str]]) -> None:
         at = _plain(self._now)

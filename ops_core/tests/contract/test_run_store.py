@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -181,22 +182,40 @@ async def test_a_retry_spends_an_attempt_and_a_hand_over_none(store: Store) -> N
 
 @pytest.mark.parametrize("outcome", [COMPLETED, FAILED])
 @pytest.mark.parametrize("cancel_first", [False, True])
+@pytest.mark.parametrize("last_step", [None, step("1/llm", text="four")])
 async def test_the_short_way_to_an_end_writes_what_the_long_way_does(
-    store: Store, outcome: Completed | Failed, cancel_first: bool
+    store: Store, outcome: Completed | Failed, cancel_first: bool, last_step: NewEvent | None
 ) -> None:
     short, long = await submit_and_claim(store), await submit_and_claim(store)
     if cancel_first:
         for task in (short, long):
             await store.cancel_task("default", task.id, by="me")
-    await store.finish(lease(short), outcome)
+    await store.finish(lease(short), outcome, last_step=last_step)
+    if last_step is not None:
+        await store.append(lease(long), last_step)
     result = StoredJson('{"answer":4}') if isinstance(outcome, Completed) else NO_JSON
     await store._finishes.write(FinishAsk(lease(long), outcome, result))
     rows = [await whole_row(store, task.id) for task in (short, long)]
     assert rows[0] == rows[1]
     logs = [await store.list_events(task.id, after_seq=0, limit=10) for task in (short, long)]
-    assert [(e.seq, e.type, e.payload, e.round) for e in logs[0]] == [
-        (e.seq, e.type, e.payload, e.round) for e in logs[1]
+    assert [replace(e, task_id=short.id, at=short.created_at) for e in logs[0]] == [
+        replace(e, task_id=short.id, at=short.created_at) for e in logs[1]
     ]
+
+
+@pytest.mark.parametrize("outcome", [COMPLETED, HANDED_OVER, RETRY_LATER])
+@pytest.mark.parametrize("keys", [{}, {"concurrency_key": "a", "concurrency_limit": 1}])
+async def test_the_last_step_is_written_before_any_end_and_once(
+    store: Store, outcome: Outcome, keys: dict[str, Any]
+) -> None:
+    task = await submit_and_claim(store, **keys)
+    await store.finish(lease(task), outcome, last_step=step("1/llm"))
+    types = await event_types(store, task.id)
+    assert types[2] == "tool.completed"
+    assert len(types) == 4
+    with pytest.raises(RunLost):
+        await store.finish(lease(task), outcome, last_step=step("1/llm"))
+    assert await event_types(store, task.id) == types
 
 
 async def whole_row(store: Store, task_id: UUID) -> dict[str, Any]:

@@ -33,6 +33,7 @@ class FakeRuns:
     def __init__(self) -> None:
         self.events: list[Event] = []
         self.outcomes: list[Outcome] = []
+        self.last_steps: list[NewEvent | None] = []
         self.parents: list[UUID | None] = []
         self.round = 1
         self.epoch = 1
@@ -64,8 +65,13 @@ class FakeRuns:
         )
         return len(self.events)
 
-    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
+    async def finish(
+        self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
+    ) -> Ended:
         self._answer(lease)
+        self.last_steps.append(last_step)
+        if last_step is not None:
+            await self.append(lease, last_step)
         self.outcomes.append(outcome)
         self.parents.append(parent_id)
         status = ENDS[type(outcome)]

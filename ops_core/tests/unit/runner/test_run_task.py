@@ -322,10 +322,10 @@ async def test_a_result_that_cannot_be_stored_fails_the_task() -> None:
     task = claimed_task(DEFINITION)
     finish = bench.runs.finish
 
-    async def picky(lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
-        if isinstance(outcome, Completed):
+    async def picky(lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, **options: Any) -> Ended:
+        if last_step is not None:
             raise InvalidInput("the value cannot be stored as JSON")
-        return await finish(lease, outcome, parent_id=parent_id)
+        return await finish(lease, outcome, **options)
 
     bench.runs.finish = picky  # type: ignore[method-assign]
     assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
@@ -412,8 +412,17 @@ async def test_a_step_that_a_retry_does_anew_is_another_call_to_the_outside() ->
     assert begun == [f"{task.id}/1:1/tool/1", f"{task.id}/2:2/tool/1"]
 
 
+async def test_the_answer_that_ends_a_run_is_written_with_its_end() -> None:
+    bench = Bench(ScriptedLlm([charges(5), "done"]))
+    task = claimed_task(DEFINITION)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.completed
+    (last,) = [step for step in bench.runs.last_steps if step is not None]
+    assert last.step_key == "2/llm"
+    assert [event.step_key for event in bench.runs.events] == ["1/llm", "1/tool/1", "1/tool/1", "2/llm"]
+
+
 async def test_a_run_canceled_while_the_models_answer_is_written_has_it_in_its_usage() -> None:
-    bench = Bench(ScriptedLlm(["done"]))
+    bench = Bench(ScriptedLlm([charges(5), "done"]))
     task = claimed_task(DEFINITION)
     control = bench.control(task)
     with interrupted(bench.runs, "append") as interrupt:

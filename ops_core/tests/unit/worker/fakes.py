@@ -88,7 +88,9 @@ class FakeRunStore:
     async def append(self, lease: Lease, event: NewEvent) -> int:
         return 1
 
-    async def finish(self, lease: Lease, outcome: Outcome, *, parent_id: UUID | None = None) -> Ended:
+    async def finish(
+        self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
+    ) -> Ended:
         return Ended(TaskStatus.completed)
 
 
