@@ -133,7 +133,8 @@ class _Run:
         for step in itertools.count(1):
             if reached := self._limit_reached():
                 return self._report(reached)
-            self._specs = await self._offered_tools()
+            if self._planner.uses_tools:
+                self._specs = await self._offered_tools()
             answered = await self._ask(f"{step}/llm")
             message = answered.response.message
             match answered.decision:

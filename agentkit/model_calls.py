@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from agentkit.decisions import Answer, Decision
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
@@ -43,7 +43,7 @@ class ModelCaller:
     ) -> None:
         """`decide` only looks at the response: a replay decides the same."""
         self._llm = llm
-        self._fingerprint = fingerprint("llm", definition)
+        self._fingerprint = _fingerprint_of(definition)
         self._timeout_seconds = timeout_seconds
         self._journal = journal
         self._hooks = hooks
@@ -113,3 +113,9 @@ class ModelCaller:
             return self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
         told = partial(self._hooks.text_received, key)
         return self._llm.stream(prompt.messages, tools=prompt.tools, timeout_seconds=limit, on_text=told)
+
+
+@lru_cache(maxsize=1024)
+def _fingerprint_of(definition: str) -> str:
+    """The same for all runs of a definition."""
+    return fingerprint("llm", definition)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.transcript import AssistantMessage, JsonObject, message_from_json, message_to_json
 
@@ -13,7 +11,8 @@ def response_to_json(response: LlmResponse) -> JsonObject:
     body: JsonObject = {
         "message": message_to_json(response.message),
         "stop": response.stop.value,
-        "usage": asdict(response.usage),
+        # As `dataclasses.asdict`, which copies deeply.
+        "usage": {name: getattr(response.usage, name) for name in response.usage.__dataclass_fields__},
         "provider": response.provider,
         "model": response.model,
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
-from agentkit.transcript import Message, message_to_json
+from agentkit.transcript import AssistantMessage, Message, SystemMessage, UserMessage, message_to_json
 
 _BYTES_PER_TOKEN = 4
+#: Of the JSON around the text of a message that has nothing else.
+_TOKENS_AROUND_TEXT = 8
 
 
 def text_tokens(text: str) -> int:
@@ -16,4 +18,7 @@ def text_tokens(text: str) -> int:
 
 def message_tokens(message: Message) -> int:
     """About how many tokens the message has, with its calls and results."""
+    match message:
+        case SystemMessage(text) | UserMessage(text) | AssistantMessage(text, (), None):
+            return text_tokens(text) + _TOKENS_AROUND_TEXT
     return text_tokens(json.dumps(message_to_json(message), ensure_ascii=False))

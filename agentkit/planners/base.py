@@ -29,6 +29,8 @@ class BasePlanner(ABC):
     """
 
     llm: BaseLlmClient
+    #: Whether it makes anything of tools; one that does not is offered none.
+    uses_tools: bool = True
 
     @abstractmethod
     def prompt(self, transcript: Sequence[Message], tools: Sequence[ToolSpec]) -> Prompt:

@@ -14,6 +14,8 @@ from agentkit.transcript import Message
 class OneCallPlanner(BasePlanner):
     """One question, one answer, no tools. An answer that cannot be used is asked for again."""
 
+    uses_tools = False
+
     def __init__(self, llm: BaseLlmClient) -> None:
         self.llm = llm
 

@@ -51,8 +51,8 @@ class RunStore(Protocol):
     async def finish(
         self, lease: Lease, outcome: Outcome, *, last_step: NewEvent | None = None, parent_id: UUID | None = None
     ) -> Ended:
-        """Write what came of the run's last step, if that is not written yet, and how it ended. A child names its parent,
-        which is locked with it and told.
+        """Write what came of the run's last step, if that is not written yet, and how it ended. A child names its
+        parent, which is locked with it and told.
 
         Raises:
             RunLost: the lease is over; nothing was written.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from agentkit import Agent
 from agentkit.errors import ConfigurationError
@@ -19,6 +20,7 @@ from agentkit.memory.short_term import ShortTermMemory
 from agentkit.planners.base import BasePlanner
 from agentkit.planners.one_call import OneCallPlanner
 from agentkit.planners.react import ReActPlanner
+from agentkit.security.base import BaseSecurityManager
 from agentkit.tools.allowed import AllowedTools
 from agentkit.tools.base import BaseToolManager
 from agentkit.tools.combined import CombinedTools
@@ -28,6 +30,16 @@ from ops_core.domain.agent import AgentDefinition, ModelChoice
 from ops_core.runner.agent_tools import AgentTools
 from ops_core.runner.approval_policy import ApprovalPolicy
 from ops_core.runner.mock_llm import MockLlm
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What all runs of a definition share, since nothing of it changes."""
+
+    planner: BasePlanner
+    tools: BaseToolManager
+    security: BaseSecurityManager
+    limits: Limits
 
 
 class AgentBuilder:
@@ -42,6 +54,7 @@ class AgentBuilder:
         self._mock_delay_ms = mock_delay_ms
         self._models: dict[ModelChoice, BaseLlmClient] = {}
         self._making = asyncio.Lock()
+        self._parts: dict[str, _Parts] = {}
 
     async def build(
         self,
@@ -57,12 +70,15 @@ class AgentBuilder:
         Raises:
             ConfigurationError: a model, key, planner or MCP server that the definition names is not to be had here.
         """
+        parts = self._parts.get(digest)
+        if parts is None:
+            parts = self._parts[digest] = await self._made_parts(definition)
         return Agent(
-            planner=await self._planner(definition),
+            planner=parts.planner,
             memory=_memory(definition),
-            tools=self._toolset(definition, agents),
-            security=ApprovalPolicy(definition.approvals),
-            limits=_limits(definition),
+            tools=CombinedTools(parts.tools, AgentTools(agents)) if agents else parts.tools,
+            security=parts.security,
+            limits=parts.limits,
             journal=journal,
             hooks=hooks,
             instructions=definition.instructions,
@@ -75,8 +91,17 @@ class AgentBuilder:
         await self._mcp.aclose()
         models = list(self._models.values())
         self._models.clear()
+        self._parts.clear()
         for model in models:
             await model.aclose()
+
+    async def _made_parts(self, definition: AgentDefinition) -> _Parts:
+        return _Parts(
+            planner=await self._planner(definition),
+            tools=self._toolset(definition),
+            security=ApprovalPolicy(definition.approvals),
+            limits=_limits(definition),
+        )
 
     async def _planner(self, definition: AgentDefinition) -> BasePlanner:
         model = await self._model(definition.model)
@@ -99,7 +124,7 @@ class AgentBuilder:
             choice.provider, choice.name, base_url=choice.base_url, max_output_tokens=choice.max_output_tokens
         )
 
-    def _toolset(self, definition: AgentDefinition, agents: Sequence[CallableAgent]) -> BaseToolManager:
+    def _toolset(self, definition: AgentDefinition) -> BaseToolManager:
         unknown = sorted(set(definition.mcp_servers) - set(self._mcp_servers))
         if unknown:
             known = ", ".join(sorted(self._mcp_servers)) or "none"
@@ -113,8 +138,6 @@ class AgentBuilder:
             sets.append(McpTools(self._mcp, definition.mcp_servers))
         if MCP_PROXY_TOOL in definition.tools:
             sets.append(mcp_proxy_tool(self._mcp))
-        if agents:
-            sets.append(AgentTools(agents))
         return sets[0] if len(sets) == 1 else CombinedTools(*sets)
 
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import structlog
 
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Doorbell, Nudge, NudgeKind, Ring, RunStopReason
 from ops_core.services.relay import Relay
+from ops_core.telemetry import current_log_fields
 from ops_core.tests.unit.worker.fakes import FakeDoorbell, FakeLeaseStore, FakeRunStore, Runs, wait_until
 from ops_core.worker.host import AgentHost, NotTaking
 from ops_core.worker.slots import Slots
@@ -328,13 +328,13 @@ async def test_every_line_of_a_run_names_its_task_agent_epoch_and_trace(rig: Rig
     seen: list[dict[str, Any]] = []
 
     async def body(task: Any, control: Any) -> None:
-        seen.append(dict(structlog.contextvars.get_contextvars()))
+        seen.append(current_log_fields())
 
     rig.runs.body = body
     await rig.take()
     await wait_until(lambda: rig.host.held == 0)
     assert seen == [{"task_id": str(task.id), "agent": "assistant", "epoch": 1, "trace_id": "ab" * 16}]
-    assert "task_id" not in structlog.contextvars.get_contextvars()
+    assert current_log_fields() == {}
 
 
 @pytest.mark.parametrize("deaf", [True, False])
