@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import binascii
 import os
+import time
 from base64 import b64decode, b64encode
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from uuid import UUID
 
@@ -19,6 +21,15 @@ from ops_core.storage.nudges import LocalNudgeBus
 #: One for each kind: a process hears what somebody in it may wait for, and is not woken by the rest.
 _CHANNELS = {kind: f"ops_core_nudges_{kind}" for kind in NudgeKind}
 _KINDS_OF = {channel: kind for kind, channel in _CHANNELS.items()}
+#: Every process hears here that somebody watches tasks. While nobody does, their events are kept to oneself: thousands
+#: a second of them would be a tenth of all that a busy worker does.
+_WATCHED = "ops_core_nudges_watched"
+#: It is said when the first one begins to watch, and again this often.
+_SAY_WATCHED_SECONDS = 1.0
+#: For so long it holds; also when it may have been missed.
+_WATCHED_SECONDS = 5.0
+#: What was kept to oneself is told after all when somebody begins to watch: he may have looked before it happened.
+_KEPT_SECONDS = 1.0
 _NOTIFY = "SELECT pg_notify(channel, said) FROM unnest(%s::text[], %s::text[]) AS told (channel, said)"
 #: PostgreSQL refuses payloads of 8,000 bytes.
 _MAX_PAYLOAD = 7_900
@@ -42,6 +53,10 @@ class PostgresNudgeBus:
         self._local = LocalNudgeBus()
         self._me = os.urandom(6).hex()
         self._pending: dict[tuple[NudgeKind, UUID], int] = {}
+        self._watched_until = 0.0
+        #: Events that were not told, the newest last: of each task the time and the number.
+        self._kept: OrderedDict[UUID, tuple[float, int]] = OrderedDict()
+        self._says_watched = False
         self._pending_texts: list[tuple[UUID, TextDelta]] = []
         self._pending_chars = 0
         self._wanted = asyncio.Event()
@@ -53,6 +68,7 @@ class PostgresNudgeBus:
         self._running = [
             asyncio.create_task(_forever(self._listen), name="nudges-listen"),
             asyncio.create_task(_forever(self._notify), name="nudges-notify"),
+            asyncio.create_task(self._say_watched_again(), name="nudges-watched"),
         ]
 
     async def aclose(self) -> None:
@@ -70,7 +86,10 @@ class PostgresNudgeBus:
     def subscribe(
         self, listener: Callable[[Nudge], None], kinds: Collection[NudgeKind] = tuple(NudgeKind)
     ) -> Callable[[], None]:
-        return self._local.subscribe(listener, kinds)
+        end = self._local.subscribe(listener, kinds)
+        if NudgeKind.event in kinds:
+            self._local.call_on_loop(lambda _: self._say_watched(), ())
+        return end
 
     def _gather(self, nudges: tuple[Nudge, ...]) -> None:
         """Of each kind and task the highest number is enough; of text everything counts."""
@@ -78,10 +97,40 @@ class PostgresNudgeBus:
             if nudge.delta is not None:
                 self._gather_text(nudge.task_id, nudge.delta)
                 continue
+            if nudge.kind is NudgeKind.event and time.monotonic() > self._watched_until:
+                self._keep(nudge)
+                continue
             key = (nudge.kind, nudge.task_id)
             if key in self._pending or len(self._pending) < _MAX_PENDING:
                 self._pending[key] = max(nudge.seq, self._pending.get(key, 0))
+        if self._pending or self._pending_texts:
+            self._wanted.set()
+
+    def _keep(self, nudge: Nudge) -> None:
+        """Events of the last moment, in case that somebody begins to watch now."""
+        now = time.monotonic()
+        _, seq = self._kept.pop(nudge.task_id, (now, 0))
+        self._kept[nudge.task_id] = (now, max(seq, nudge.seq))
+        while len(self._kept) > _MAX_PENDING or next(iter(self._kept.values()))[0] < now - _KEPT_SECONDS:
+            self._kept.popitem(last=False)
+
+    def _hear_watched(self) -> None:
+        now = time.monotonic()
+        is_new, self._watched_until = now > self._watched_until, now + _WATCHED_SECONDS
+        if is_new:
+            kept = [(id, seq) for id, (at, seq) in self._kept.items() if at > now - _KEPT_SECONDS]
+            self._kept.clear()
+            self._gather(tuple(Nudge(NudgeKind.event, id, seq) for id, seq in kept))
+
+    def _say_watched(self) -> None:
+        self._says_watched = True
         self._wanted.set()
+
+    async def _say_watched_again(self) -> None:
+        while True:
+            await asyncio.sleep(_SAY_WATCHED_SECONDS)
+            if self._local.is_heard(NudgeKind.event):
+                self._say_watched()
 
     def _gather_text(self, task_id: UUID, delta: TextDelta) -> None:
         if self._pending_chars + len(delta.text) <= _MAX_PENDING_CHARS:
@@ -90,10 +139,16 @@ class PostgresNudgeBus:
 
     async def _listen(self) -> None:
         async with await _connect(self._conninfo) as connection:
-            for kind in self._hears:
-                await connection.execute(f"LISTEN {_CHANNELS[kind]}".encode())
+            for channel in (_WATCHED, *(_CHANNELS[kind] for kind in self._hears)):
+                await connection.execute(f"LISTEN {channel}".encode())
+            # Whoever has begun to watch before this was not heard.
+            self._hear_watched()
             async for notification in connection.notifies():
                 sender, _, packed = notification.payload.partition(" ")
+                if notification.channel == _WATCHED:
+                    if sender != self._me:
+                        self._hear_watched()
+                    continue
                 # To read thousands a second that nobody waits for would cost more than all that it does.
                 if sender != self._me and self._local.is_heard(_KINDS_OF[notification.channel]):
                     self._local.send(_unpacked(packed))
@@ -108,6 +163,9 @@ class PostgresNudgeBus:
                     for kind, words in self._take_pending().items()
                     for payload in _packed(self._me, words)
                 ]
+                if self._says_watched:
+                    self._says_watched = False
+                    told.append((_WATCHED, self._me))
                 async with asyncio.timeout(_CONNECT_SECONDS):
                     # All in one transaction: its commit is what takes the lock.
                     await connection.execute(_NOTIFY, ([channel for channel, _ in told], [said for _, said in told]))

@@ -75,6 +75,40 @@ async def test_nudges_cross_processes_packed_and_come_once(postgres_url: str) ->
 
 
 @pytest.mark.services
+async def test_events_are_told_while_somebody_watches_and_those_of_the_last_moment_when_he_begins(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ops_core.storage.postgres.nudges._WATCHED_SECONDS", 0.3)
+    monkeypatch.setattr("ops_core.storage.postgres.nudges._SAY_WATCHED_SECONDS", 0.1)
+    here, there = make_nudge_bus(postgres_url), make_nudge_bus(postgres_url)
+    await here.start()
+    await there.start()
+    seen: list[Nudge] = []
+    there.subscribe(seen.append, [NudgeKind.cancel])
+    await reaches(here, seen)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as outside:
+        await outside.execute("LISTEN ops_core_nudges_event")
+        # Until it is sure that nobody watches, all are told.
+        await asyncio.sleep(0.5)
+        kept, told = Nudge(NudgeKind.event, uuid4(), 1), Nudge(NudgeKind.event, uuid4(), 2)
+        here.send([kept])
+        assert [n async for n in outside.notifies(timeout=0.2)] == []
+        end = there.subscribe(seen.append, [NudgeKind.event])
+        await until(lambda: kept in seen)
+        # For longer than one word of it holds.
+        await asyncio.sleep(0.5)
+        here.send([told])
+        await until(lambda: told in seen)
+        end()
+        await asyncio.sleep(0.5)
+        assert [n async for n in outside.notifies(timeout=0.01)]
+        here.send([Nudge(NudgeKind.event, uuid4(), 3)])
+        assert [n async for n in outside.notifies(timeout=0.2)] == []
+    await here.aclose()
+    await there.aclose()
+
+
+@pytest.mark.services
 async def test_the_bus_comes_back_after_its_connections_were_killed(postgres_url: str) -> None:
     here, there = make_nudge_bus(postgres_url), make_nudge_bus(postgres_url)
     await here.start()
