@@ -29,7 +29,8 @@ from processes import Failed, processes  # noqa: E402
 from raw_limits import limits  # noqa: E402
 from results import Results, table  # noqa: E402
 from services import Services  # noqa: E402
-from works import WORKS, Bench  # noqa: E402
+from trial import Bench  # noqa: E402
+from works import WORKS  # noqa: E402
 
 from ops_core.tests.free_port import free_port  # noqa: E402
 
@@ -56,8 +57,9 @@ def main() -> int:
                 if options.again or not results.has("limits", "raw", round):
                     _run(services, results, sys.executable, "limits", "raw", round, options)
         for work in [work for work in options.works if work != "limits"]:
+            measured = [system for system in pythons if WORKS[work].systems is None or system in WORKS[work].systems]
             for round in range(1, options.rounds + 1):
-                for system in pythons:
+                for system in measured:
                     if options.again or not results.has(work, system, round):
                         _run(services, results, pythons[system], work, system, round, options)
     latest = {
@@ -79,9 +81,10 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     known = sorted(_name_of(file) for file in SYSTEMS.glob("*_*.py"))
     works = ["limits", *WORKS]
+    usual = ["limits", *(name for name, work in WORKS.items() if not work.alone)]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", default=known, choices=known, metavar="SYSTEM", help=", ".join(known))
-    parser.add_argument("--works", nargs="+", default=works, choices=works, metavar="WORK", help=", ".join(works))
+    parser.add_argument("--works", nargs="+", default=usual, choices=works, metavar="WORK", help=", ".join(works))
     parser.add_argument("--quick", action="store_true", help="a tenth of the tasks: short runs flatter")
     parser.add_argument("--tasks", type=int, help="so many in each work, instead")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
@@ -100,8 +103,10 @@ def _run(
     round: int,
     options: argparse.Namespace,
 ) -> None:
-    measure, full, quick = (limits, 0, 0) if work == "limits" else WORKS[work]
-    tasks = options.tasks or (quick if options.quick else full)
+    measure, tasks = limits, 0
+    if work != "limits":
+        measure = WORKS[work].measure
+        tasks = options.tasks or (WORKS[work].quick if options.quick else WORKS[work].tasks)
     if system in SLOW and work != "latency":
         tasks //= 10
     folder = Path(tempfile.mkdtemp(prefix="ops-core-bench-"))

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pika
 import psycopg
-from works import Bench, Figure
+from trial import Bench, Figure
 
 _SECONDS = 5.0
 _BATCH = 100

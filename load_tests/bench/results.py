@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from works import Figure
+from trial import Figure
 
 
 class Results:

@@ -1,11 +1,10 @@
-"""What is measured of any system: accepting, working off a backlog, both at once, and how long one task takes."""
+"""One system in one run: its processes, its client, and how far its tasks are."""
 
 from __future__ import annotations
 
 import json
 import queue
 import sqlite3
-import statistics
 import subprocess
 import threading
 import time
@@ -18,18 +17,12 @@ from typing import Any
 import driver
 import psutil
 import psycopg
-from processes import Failed, Processes, cpu_seconds, memory_mb
+from processes import Failed, Processes, cpu_seconds
 
 #: How long anything may take that is not finished.
 PATIENCE_SECONDS = 900.0
-_WARM_UP = 300
-_LATENCY_RATE = 20.0
 #: Between two looks at how far it is.
 _SHORTEST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.02, 1.0
-#: Of a backlog, what is done before the clock starts: workers start one after the other.
-_HEAD_SHARE = 0.05
-#: Between two looks for the end of one task.
-_LATENCY_LOOK_SECONDS = 0.0005
 
 
 @dataclass(frozen=True)
@@ -192,88 +185,3 @@ class Progress:
             rate = (done - at_begin) / max(now - began, 0.001)
             wait = (wanted - done) / rate / 4 if rate else 0.1
             time.sleep(min(_LONGEST_LOOK_SECONDS, max(_SHORTEST_LOOK_SECONDS, wait)))
-
-
-def accept(bench: Bench, *, in_flight: int) -> list[Figure]:
-    """Submits a second while nobody works them off."""
-    bench.start("servers")
-    with bench.client(warm_up=_WARM_UP, in_flight=in_flight) as client:
-        before = bench.cpu()
-        client.go()
-        said = client.said(bench.processes)
-        spent = _spent(before, bench.cpu(), bench.tasks)
-    return [Figure("rate", "1/s", bench.tasks / (said["submitted"] - said["started"])), *spent]
-
-
-def drain(bench: Bench) -> list[Figure]:
-    """Tasks a second that two worker processes work off, which were submitted before they started."""
-    bench.start("servers")
-    with bench.client(warm_up=1, in_flight=16) as client:
-        client.go()
-        client.said(bench.processes)
-    with bench.progress() as progress:
-        bench.start("workers")
-        head = int(_HEAD_SHARE * bench.tasks)
-        progress.until(head)
-        first, started = progress.done(), time.monotonic()
-        ended = progress.until(bench.tasks)
-    return [Figure("rate", "1/s", (bench.tasks - first) / (ended - started))]
-
-
-def end_to_end(bench: Bench) -> list[Figure]:
-    """Tasks a second from the first submit to the last durable end, 16 submits in flight, two worker processes."""
-    bench.start("servers")
-    bench.start("workers")
-    with bench.client(warm_up=_WARM_UP, in_flight=16) as client, bench.progress() as progress:
-        warm = _warm(bench)
-        progress.until(warm)
-        before = bench.cpu()
-        client.go()
-        said = client.said(bench.processes)
-        ended = progress.until(warm + bench.tasks)
-        spent = _spent(before, bench.cpu(), bench.tasks)
-        rows = [Figure("rate", "1/s", bench.tasks / (ended - said["started"])), *spent]
-        memory = [Figure(f"memory-{group}", "MB", memory_mb(roots)) for group, roots in bench.groups.items()]
-    return [*rows, *memory]
-
-
-def latency(bench: Bench) -> list[Figure]:
-    """Milliseconds from before a submit to its task's durable end, at 20 tasks a second."""
-    bench.start("servers")
-    bench.start("workers")
-    with bench.client(warm_up=_WARM_UP, rate=_LATENCY_RATE) as client, bench.progress() as progress:
-        warm = _warm(bench)
-        progress.until(warm)
-        client.go()
-        took = []
-        for number in range(1, bench.tasks + 1):
-            said = client.said(bench.processes)
-            ends_at = time.monotonic() + 60
-            while not progress.is_done(said["id"], warm + number):
-                if time.monotonic() > ends_at:
-                    raise Failed(f"task {said['id']} was not done within a minute")
-                time.sleep(_LATENCY_LOOK_SECONDS)
-            took.append(1000 * (time.monotonic() - said["at"]))
-    shares = statistics.quantiles(took, n=100, method="inclusive")
-    return [Figure("p50", "ms", shares[49]), Figure("p99", "ms", shares[98])]
-
-
-def _warm(bench: Bench) -> int:
-    per_submit = int(bench.about["tasks_a_submit"])
-    return -(-_WARM_UP // per_submit) * per_submit
-
-
-def _spent(before: Mapping[str, float], after: Mapping[str, float], tasks: int) -> list[Figure]:
-    used = {name: 1e6 * (after[name] - before.get(name, 0.0)) / tasks for name in after}
-    each = [Figure(f"cpu-{name}", "µs/task", value) for name, value in used.items()]
-    return [Figure("cpu", "µs/task", sum(used.values())), *each]
-
-
-#: Work, what does it, and how many tasks it takes: in full, and quickly.
-WORKS: dict[str, tuple[Callable[[Bench], list[Figure]], int, int]] = {
-    "accept-1": (lambda bench: accept(bench, in_flight=1), 10_000, 2_000),
-    "accept-16": (lambda bench: accept(bench, in_flight=16), 50_000, 5_000),
-    "drain": (drain, 50_000, 5_000),
-    "end-to-end": (end_to_end, 50_000, 5_000),
-    "latency": (latency, 600, 200),
-}
