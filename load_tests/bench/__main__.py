@@ -24,7 +24,9 @@ REPOSITORY = HERE.parent.parent
 sys.path[:0] = [str(HERE), str(REPOSITORY)]
 
 import driver  # noqa: E402
+from bars import judged  # noqa: E402
 from environments import SYSTEMS, NotInstalled, interpreter, versions  # noqa: E402
+from page import write_page  # noqa: E402
 from processes import Failed, processes  # noqa: E402
 from raw_limits import limits  # noqa: E402
 from results import Results, table  # noqa: E402
@@ -39,6 +41,7 @@ LATEST = HERE / "results" / "latest.json"
 #: A full run of these would take hours: they get a tenth of the tasks.
 SLOW = ("celery", "procrastinate", "dbos", "restate")
 ROUNDS = 3
+WRITES = f"write {LATEST.relative_to(REPOSITORY)}, the page of the documentation and its chart, as well"
 
 
 def main() -> int:
@@ -72,9 +75,11 @@ def main() -> int:
         "failed": results.failures(),
     }
     print(table(latest["rows"], latest["failed"]))
+    print(judged(latest["rows"]))
     if options.write:
         LATEST.parent.mkdir(exist_ok=True)
         LATEST.write_text(json.dumps(latest, indent=1) + "\n")
+        write_page(latest)
     return 0
 
 
@@ -85,13 +90,19 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--systems", nargs="+", default=known, choices=known, metavar="SYSTEM", help=", ".join(known))
     parser.add_argument("--works", nargs="+", default=usual, choices=works, metavar="WORK", help=", ".join(works))
-    parser.add_argument("--quick", action="store_true", help="a tenth of the tasks: short runs flatter")
+    parser.add_argument("--quick", action="store_true", help="one round of a tenth of the tasks: short runs flatter")
     parser.add_argument("--tasks", type=int, help="so many in each work, instead")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="(default: %(default)s)")
+    parser.add_argument("--rounds", type=int, help=f"(default: {ROUNDS}; quickly: 1)")
     parser.add_argument("--again", action="store_true", help="also what this commit has a result of")
     parser.add_argument("--results", type=Path, default=KEPT, help="where each run is kept (default: .ops-core/bench)")
-    parser.add_argument("--write", action="store_true", help=f"write {LATEST.relative_to(REPOSITORY)} as well")
-    return parser.parse_args()
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help=f"write {LATEST.relative_to(REPOSITORY)}, the page of the documentation and its chart",
+    )
+    options = parser.parse_args()
+    options.rounds = options.rounds or (1 if options.quick else ROUNDS)
+    return options
 
 
 def _run(

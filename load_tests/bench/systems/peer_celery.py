@@ -1,6 +1,7 @@
 """Celery over RabbitMQ with results in PostgreSQL (SQLAlchemy), as its guides of brokers and result backends set it up.
 
-To compare durable systems it acknowledges late and publishes with confirms, which are settings and not its defaults.
+To compare durable systems it acknowledges late, gives back what a lost process had, and publishes with confirms, which
+are settings and not its defaults.
 One node with a prefork pool of two, its default on two processors: two processes run tasks, a third feeds them.
 """
 
@@ -25,6 +26,7 @@ app = Celery(
 )
 app.conf.update(
     task_acks_late=True,
+    task_reject_on_worker_lost=True,
     broker_transport_options={"confirm_publish": True},
     # `prepare` makes the tables; else every thread that submits would look for them first.
     database_create_tables_at_setup=False,
