@@ -177,7 +177,9 @@ def rest() -> str:
 def openapi() -> dict[str, Any]:
     """The OpenAPI document of a server; no handler runs, so its services are not needed."""
     none = cast(Any, None)
-    services = ApiServices(tasks=none, agents=none, approvals=none, signals=none, schedules=none, health=none)
+    services = ApiServices(
+        tasks=none, agents=none, approvals=none, signals=none, schedules=none, queues=none, health=none
+    )
     return make_app(services, ApiConfig(limits=TaskLimits())).openapi()
 
 

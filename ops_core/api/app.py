@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware import Middleware
 
 from ops_core import __version__
-from ops_core.api import agents, approvals, docs_page, error_pages, events, health, schedules, signals, tasks
+from ops_core.api import agents, approvals, docs_page, error_pages, events, health, queues, schedules, signals, tasks
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.api.errors import install_error_handlers
 from ops_core.api.gate import Gate
@@ -51,7 +51,7 @@ def make_app(
     )
     app.state.services, app.state.config, app.state.draining = services, config, Draining()
     install_error_handlers(app)
-    for module in (tasks, signals, events, approvals, schedules, agents, health, docs_page, error_pages):
+    for module in (tasks, signals, events, approvals, schedules, queues, agents, health, docs_page, error_pages):
         app.include_router(module.router)
     describe(app)
     return app

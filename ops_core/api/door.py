@@ -15,6 +15,7 @@ from ops_core.ports import Doorbell, HealthProbe
 from ops_core.services.agents import AgentService
 from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
+from ops_core.services.queues import QueueService
 from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
@@ -34,6 +35,7 @@ class ApiServices:
     approvals: ApprovalService
     signals: SignalService
     schedules: ScheduleService
+    queues: QueueService
     health: HealthProbe
     #: Shown by `/readyz`, not required by it; None where this process rings none.
     doorbell: Doorbell | None = None

@@ -13,7 +13,13 @@ from ops_core.api.serve import serving
 from ops_core.bootstrap.checks import task_limits
 from ops_core.bootstrap.core import Core, open_core
 from ops_core.bootstrap.doors import api_keys, register_agents, shown_host
-from ops_core.bootstrap.services import approval_service, schedule_service, signal_service, task_service
+from ops_core.bootstrap.services import (
+    approval_service,
+    queue_service,
+    schedule_service,
+    signal_service,
+    task_service,
+)
 from ops_core.bootstrap.stop import stop_signal
 from ops_core.services.agents import AgentService
 from ops_core.services.watch import HEARS
@@ -50,6 +56,7 @@ async def open_http(core: Core) -> AsyncIterator[str]:
             approvals=approval_service(core),
             signals=signal_service(core),
             schedules=schedule_service(core),
+            queues=queue_service(core),
             health=core.store,
             doorbell=core.doorbell,
         ),

@@ -9,7 +9,13 @@ from ops_core import __version__
 from ops_core.bootstrap.checks import task_limits
 from ops_core.bootstrap.core import Core, open_core
 from ops_core.bootstrap.doors import api_keys, register_agents, shown_host
-from ops_core.bootstrap.services import approval_service, schedule_service, signal_service, task_service
+from ops_core.bootstrap.services import (
+    approval_service,
+    queue_service,
+    schedule_service,
+    signal_service,
+    task_service,
+)
 from ops_core.bootstrap.stop import stop_signal
 from ops_core.rpc.server import make_server
 from ops_core.services.agents import AgentService
@@ -40,6 +46,7 @@ async def open_rpc(core: Core) -> AsyncIterator[str]:
         approvals=approval_service(core),
         signals=signal_service(core),
         schedules=schedule_service(core),
+        queues=queue_service(core),
         limits=task_limits(settings),
         health_probe=core.store,
         host=settings.host,

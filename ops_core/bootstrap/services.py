@@ -10,6 +10,7 @@ from ops_core.domain.agent import AgentDefinition
 from ops_core.ports import Retention
 from ops_core.services.approvals import ApprovalService
 from ops_core.services.firing import ScheduleFiring
+from ops_core.services.queues import QueueService
 from ops_core.services.retention import Pruner
 from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
@@ -40,6 +41,11 @@ def signal_service(core: Core) -> SignalService:
 
 def schedule_service(core: Core) -> ScheduleService:
     return ScheduleService(schedules=core.store, tasks=task_service(core))
+
+
+def queue_service(core: Core) -> QueueService:
+    # Who is silent for as long as a lease has lost its tasks.
+    return QueueService(queues=core.store, silent_seconds=core.settings.lease_seconds)
 
 
 def schedule_firing(core: Core) -> ScheduleFiring:

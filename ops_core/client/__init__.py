@@ -1,6 +1,6 @@
 """The Python client of the REST API, usable without the server's dependencies."""
 
-from ops_core.client.answers import Agent, Approval, Event, Schedule, Signal, Task, TextDelta, Vote
+from ops_core.client.answers import Agent, Approval, Event, Queue, Schedule, Signal, Task, TextDelta, Vote
 from ops_core.client.client import Client
 from ops_core.client.errors import (
     AnswerNotUnderstood,
@@ -18,6 +18,7 @@ __all__ = [
     "Client",
     "ClientError",
     "Event",
+    "Queue",
     "RequestRefused",
     "RequestUnsendable",
     "Schedule",

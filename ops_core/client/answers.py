@@ -140,6 +140,24 @@ class Schedule(Answer):
     version: int = 1
 
 
+class Queue(Answer):
+    """What a queue has and wants."""
+
+    name: str
+    #: Tasks that could be claimed now.
+    ready: int = 0
+    running: int = 0
+    #: Worker processes that serve it.
+    workers: int = 0
+    slots: int = 0
+    free: int = 0
+    oldest_ready_seconds: float | None = None
+    #: Slots that its tasks could use at once.
+    wanted_slots: int = 0
+    #: Counting ended at its bound: there may be more ready.
+    wanted_slots_capped: bool = False
+
+
 class Event(Answer):
     """One entry of a task's log. `type` stays text: a newer server may have more of them."""
 

@@ -1,4 +1,4 @@
-"""The client: one server, its tasks, agents, approvals and schedules."""
+"""The client: one server, its tasks, agents, approvals, schedules and queues."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import httpx2
 from ops_core.client.agents import Agents
 from ops_core.client.approvals import Approvals
 from ops_core.client.connection import Connection
+from ops_core.client.queues import Queues
 from ops_core.client.schedules import Schedules
 from ops_core.client.tasks import Tasks
 from ops_core.domain.task import JsonObject
@@ -41,6 +42,7 @@ class Client:
         self.agents = Agents(self._connection)
         self.approvals = Approvals(self._connection)
         self.schedules = Schedules(self._connection)
+        self.queues = Queues(self._connection)
 
     def info(self) -> JsonObject:
         """Version, features and limits of the server."""

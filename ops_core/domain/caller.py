@@ -28,7 +28,7 @@ class Role(StrEnum):
 class Operation(StrEnum):
     """What a caller can want to do."""
 
-    #: Read tasks, events, agents, approvals, signals and schedules.
+    #: Read tasks, events, agents, approvals, signals, schedules and queues.
     look = "look"
     #: Add tasks.
     submit = "submit"

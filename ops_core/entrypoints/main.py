@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ops_core import __version__
-from ops_core.cli import agents, approvals, schedules, tasks
+from ops_core.cli import agents, approvals, queues, schedules, tasks
 from ops_core.cli.context import CliContext
 from ops_core.cli.exit_codes import ExitCode
 from ops_core.cli.output import write_line
@@ -54,6 +54,7 @@ def build_app() -> typer.Typer:
     app.add_typer(tasks.app, name="task")
     app.add_typer(approvals.app, name="approval")
     app.add_typer(schedules.app, name="schedule")
+    app.add_typer(queues.app, name="queue")
     agents_app = typer.Typer(no_args_is_help=True, help="The agents a server knows, and the files that define them.")
     agents_app.command("list")(agents.list_agents)
     agents_app.command("get")(agents.get)

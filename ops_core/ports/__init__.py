@@ -17,6 +17,8 @@ from ops_core.ports.leases import WorkerInfo as WorkerInfo
 from ops_core.ports.nudges import Nudge as Nudge
 from ops_core.ports.nudges import NudgeBus as NudgeBus
 from ops_core.ports.nudges import NudgeKind as NudgeKind
+from ops_core.ports.queues import QueueLoad as QueueLoad
+from ops_core.ports.queues import QueueStore as QueueStore
 from ops_core.ports.retention import BlobName as BlobName
 from ops_core.ports.retention import Pruned as Pruned
 from ops_core.ports.retention import PrunedBlobs as PrunedBlobs

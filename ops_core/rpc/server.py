@@ -17,11 +17,13 @@ from ops_core.rpc.doorkeeper import Doorkeeper
 from ops_core.rpc.drain import Drain
 from ops_core.rpc.health import HealthLoop
 from ops_core.rpc.info import InfoServicer
+from ops_core.rpc.queues import QueueServicer
 from ops_core.rpc.schedules import ScheduleServicer
 from ops_core.rpc.tasks import TaskServicer
 from ops_core.services.agents import AgentService
 from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
+from ops_core.services.queues import QueueService
 from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
@@ -34,6 +36,8 @@ from ops_core.wire.pb.v1 import (
     approvals_pb2_grpc,
     info_pb2,
     info_pb2_grpc,
+    queues_pb2,
+    queues_pb2_grpc,
     schedules_pb2,
     schedules_pb2_grpc,
     tasks_pb2,
@@ -43,7 +47,7 @@ from ops_core.wire.request_head import KeyCheck
 
 SERVICE_NAMES = tuple(
     service.full_name
-    for module in (tasks_pb2, approvals_pb2, schedules_pb2, agents_pb2, info_pb2)
+    for module in (tasks_pb2, approvals_pb2, schedules_pb2, queues_pb2, agents_pb2, info_pb2)
     for service in module.DESCRIPTOR.services_by_name.values()
 )
 
@@ -107,6 +111,7 @@ def make_server(
     approvals: ApprovalService,
     signals: SignalService,
     schedules: ScheduleService,
+    queues: QueueService,
     limits: TaskLimits,
     health_probe: HealthProbe,
     host: str,
@@ -127,11 +132,13 @@ def make_server(
     task_servicer: Any = TaskServicer(tasks=tasks, signals=signals, limits=limits, drain=drain)
     approval_servicer: Any = ApprovalServicer(approvals=approvals, limits=limits)
     schedule_servicer: Any = ScheduleServicer(schedules=schedules, limits=limits)
+    queue_servicer: Any = QueueServicer(queues=queues)
     agent_servicer: Any = AgentServicer(agents=agents)
     info_servicer: Any = InfoServicer(version=version, limits=limits, max_body_bytes=max_body_bytes)
     tasks_pb2_grpc.add_TaskServiceServicer_to_server(task_servicer, server)
     approvals_pb2_grpc.add_ApprovalServiceServicer_to_server(approval_servicer, server)
     schedules_pb2_grpc.add_ScheduleServiceServicer_to_server(schedule_servicer, server)
+    queues_pb2_grpc.add_QueueServiceServicer_to_server(queue_servicer, server)
     agents_pb2_grpc.add_AgentServiceServicer_to_server(agent_servicer, server)
     info_pb2_grpc.add_InfoServiceServicer_to_server(info_servicer, server)
 

@@ -21,6 +21,7 @@ from ops_core.storage.forks import SqlForkStore
 from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.housekeeping import SqlHousekeepingStore
 from ops_core.storage.nudges import LocalNudgeBus
+from ops_core.storage.queues import SqlQueueStore
 from ops_core.storage.reader import Reader
 from ops_core.storage.refusals import is_lasting
 from ops_core.storage.retention import SqlRetentionStore
@@ -190,6 +191,9 @@ class Store:
         self.forget_silent_workers = housekeeping.forget_silent_workers
         self.backlogs = housekeeping.backlogs
         self.sweep_keys = housekeeping.sweep_keys
+        queues = SqlQueueStore(reader=self._reader, clock=clock)
+        self.list_queue_names = queues.list_queue_names
+        self.load_queues = queues.load_queues
 
     async def store_health(self) -> StoreHealth:
         """One look at the database; never raises."""

@@ -10,10 +10,12 @@ from ops_core.domain.agent import AgentDefinition
 from ops_core.services.agents import AgentService
 from ops_core.services.approvals import ApprovalService
 from ops_core.services.limits import TaskLimits
+from ops_core.services.queues import QueueService
 from ops_core.services.schedules import ScheduleService
 from ops_core.services.signals import SignalService
 from ops_core.services.tasks import TaskService
 from ops_core.tests.fake_approvals import FakeApprovals, FakeSignals
+from ops_core.tests.fake_queues import FakeQueues
 from ops_core.tests.fake_schedules import FakeSchedules
 from ops_core.tests.fakes import FakeNudges, FakeRelay, FakeStore
 
@@ -26,6 +28,7 @@ class Services(TypedDict):
     approvals: ApprovalService
     signals: SignalService
     schedules: ScheduleService
+    queues: QueueService
 
 
 def services_over(
@@ -34,6 +37,7 @@ def services_over(
     limits: TaskLimits,
     relay: FakeRelay | None = None,
     approvals: FakeApprovals | None = None,
+    queues: FakeQueues | None = None,
     model_check: Callable[[AgentDefinition], str | None] = lambda _: None,
     clock: Callable[[], datetime] | None = None,
 ) -> Services:
@@ -56,4 +60,5 @@ def services_over(
         ),
         signals=SignalService(signals=FakeSignals(store), tasks=store, relay=relay, nudges=nudges, limits=limits),
         schedules=ScheduleService(schedules=FakeSchedules(store), tasks=tasks),
+        queues=QueueService(queues=queues or FakeQueues(store), silent_seconds=30.0),
     )

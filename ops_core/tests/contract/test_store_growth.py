@@ -14,6 +14,7 @@ import pytest
 from ops_core.domain.outcome import Completed
 from ops_core.domain.task import TaskStatus
 from ops_core.ports import TaskQuery
+from ops_core.storage.housekeeping import BACKLOG_BOUND
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.store import Store, open_store
 from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, step, uuid7, worker
@@ -78,6 +79,8 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "take back": lambda: store.take_back_expired(limit=500, max_crashes=3),
         "overdue": lambda: store.fail_overdue(limit=500),
         "backlogs": store.backlogs,
+        "list queues": lambda: store.list_queue_names("default", silent_seconds=30),
+        "load queues": lambda: store.load_queues("default", ["default", "other"], silent_seconds=30),
         "list children": lambda: store.list_children(
             "default", uuid7(), limit=10, after=(datetime(2020, 1, 1, tzinfo=UTC), uuid7())
         ),
@@ -123,6 +126,27 @@ async def test_a_claim_reads_what_it_takes_of_a_long_line(postgres_url: str, ind
     assert len(claimed) == 100
     touched = after["scanned"] - before["scanned"] + after["fetched"] - before["fetched"]
     assert (touched < LINE / 100) == indexed
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("indexed", [True, pytest.param(False, id="control: without the index")])
+async def test_what_a_queue_wants_is_counted_up_to_a_bound_of_a_long_line(postgres_url: str, indexed: bool) -> None:
+    """What is blocked is not walked over, whether there are names to be found or tasks to be counted."""
+    store = await open_store(postgres_url)
+    async with await psycopg.AsyncConnection.connect(postgres_url, autocommit=True) as connection:
+        await connection.execute(_LINE, (LINE,))
+        if not indexed:
+            await connection.execute("DROP INDEX ix_tasks_claimable")
+    await asyncio.sleep(1.1)
+    before = await ask(postgres_url, _TOUCHED)
+    for _ in range(3):
+        assert await store.list_queue_names("default", silent_seconds=30) == {"default"}
+        (load,) = await store.load_queues("default", ["default"], silent_seconds=30)
+        assert (load.ready, load.wanted_slots_capped) == (BACKLOG_BOUND, True)
+    await store.aclose()
+    after = await ask(postgres_url, _TOUCHED)
+    touched = after["scanned"] - before["scanned"] + after["fetched"] - before["fetched"]
+    assert (touched < 3 * BACKLOG_BOUND + LINE / 100) == indexed
 
 
 @pytest.mark.services

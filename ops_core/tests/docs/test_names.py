@@ -6,18 +6,23 @@ import importlib
 import json
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import typer.main
+import yaml
 
 from agentkit.mcp.config import load_mcp_servers
+from ops_core.api import queues
 from ops_core.domain.event import EventType
+from ops_core.domain.task import QUEUE_NAME
 from ops_core.entrypoints.main import build_app
 from ops_core.settings import FILE_FIELDS, PLATFORM_VARIABLES, ClientSettings, Settings, variable_of
 from ops_core.tests.docs.conftest import documented_environment
 from ops_core.tests.docs.pages import ROOT, SITE, Block, blocks, blocks_of, command_lines, pages, pages_beside
 from ops_core.wire.agent_file import read_agent_file
 from ops_core.wire.agent_sections import SECTIONS, AgentFile
+from ops_core.wire.queues import QUEUE_EXAMPLE
 
 PAGES = [*pages(), *pages_beside()]
 SHELL = [block for page in PAGES for block in blocks_of(page) if block.language in {"bash", "sh"}]
@@ -101,6 +106,16 @@ def test_every_yaml_shown_is_an_agent_that_loads(block: Block, shown_files: Path
     name = block.marked("file")
     assert name is not None, f"{block.id}: YAML is marked with its file, or with why it is none"
     assert read_agent_file(shown_files / name).name == Path(name).stem
+
+
+def test_the_scaler_asks_for_what_the_server_tells() -> None:
+    shown = [block for block in blocks_of(SITE / "how-to/autoscaling.md") if block.language == "yaml"]
+    auth, scaled = (document for block in shown for document in yaml.safe_load_all(block.code))
+    (trigger,) = scaled["spec"]["triggers"]
+    assert trigger["authenticationRef"]["name"] == auth["metadata"]["name"]
+    path, _, name = urlsplit(trigger["metadata"]["url"]).path.rpartition("/")
+    assert (path, re.fullmatch(QUEUE_NAME, name) is not None) == (queues.router.prefix, True)
+    assert type(QUEUE_EXAMPLE[trigger["metadata"]["valueLocation"]]) is int
 
 
 @pytest.mark.parametrize("block", [block for block in blocks() if block.language == "json"], ids=lambda block: block.id)

@@ -15,10 +15,10 @@ from ops_core.tests.faults.tally import Tally
 
 STEPS = 10
 AGENT = f"retry-{STEPS}-50"
-#: Each step asks the model, says what it is about to do and what came of it; the last one only answers.
+#: Each step asks the model, says what it is about to do and what came of it; the answer is written with the end.
 BOUNDARIES = (
     "claim",
-    *(f"{side}/{n}" for n in range(1, 3 * STEPS + 2) for side in ("before", "after")),
+    *(f"{side}/{n}" for n in range(1, 3 * STEPS + 1) for side in ("before", "after")),
     "finish",
     "finished",
 )

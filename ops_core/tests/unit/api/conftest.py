@@ -13,6 +13,7 @@ from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.domain.agent import AgentDefinition, ModelChoice
 from ops_core.services.limits import TaskLimits
 from ops_core.tests.fake_approvals import FakeApprovals
+from ops_core.tests.fake_queues import FakeQueues
 from ops_core.tests.fakes import FakeDoorbell, FakeNudges, FakeRelay, FakeStore
 from ops_core.tests.in_memory import services_over
 
@@ -48,12 +49,20 @@ def approvals(store: FakeStore) -> FakeApprovals:
 
 
 @pytest.fixture
-def make(store: FakeStore, doorbell: FakeDoorbell, relay: FakeRelay, approvals: FakeApprovals) -> AppMaker:
+def queues(store: FakeStore) -> FakeQueues:
+    return FakeQueues(store)
+
+
+@pytest.fixture
+def make(
+    store: FakeStore, doorbell: FakeDoorbell, relay: FakeRelay, approvals: FakeApprovals, queues: FakeQueues
+) -> AppMaker:
     over_memory = services_over(
         store,
         limits=LIMITS,
         relay=relay,
         approvals=approvals,
+        queues=queues,
         model_check=lambda definition: "Set OPENAI_API_KEY." if definition.model.provider == "openai" else None,
         clock=lambda: store.now,
     )

@@ -12,6 +12,7 @@ from ops_core.wire.events import EVENT_EXAMPLE, EventOut
 from ops_core.wire.forks import FORK_EXAMPLE, ForkIn
 from ops_core.wire.info import INFO_EXAMPLE, InfoOut
 from ops_core.wire.problems import PROBLEM_EXAMPLE, ProblemOut
+from ops_core.wire.queues import QUEUE_EXAMPLE, QueueOut
 from ops_core.wire.schedules import CREATE_EXAMPLE, SCHEDULE_EXAMPLE, ScheduleIn, ScheduleOut
 from ops_core.wire.signals import SIGNAL_EXAMPLE, SignalOut
 from ops_core.wire.tasks import SUBMIT_EXAMPLE, SUBMIT_FULL_EXAMPLE, TASK_EXAMPLE, TaskIn, TaskOut
@@ -79,6 +80,7 @@ def test_both_ways_to_send_the_key_are_described(document: dict[str, Any]) -> No
         (ForkIn, FORK_EXAMPLE),
         (ScheduleIn, CREATE_EXAMPLE),
         (ScheduleOut, SCHEDULE_EXAMPLE),
+        (QueueOut, QUEUE_EXAMPLE),
     ],
 )
 def test_examples_fit_their_models_field_by_field(model: type[BaseModel], example: dict[str, Any]) -> None:

@@ -67,6 +67,21 @@ def schedule_json(**changes: Any) -> dict[str, Any]:
     }
 
 
+def queue_json(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "default",
+        "ready": 3,
+        "running": 2,
+        "workers": 1,
+        "slots": 2,
+        "free": 0,
+        "oldest_ready_seconds": 1.25,
+        "wanted_slots": 5,
+        "wanted_slots_capped": False,
+        **changes,
+    }
+
+
 def event_json(seq: int, type: str, **payload: Any) -> dict[str, Any]:
     return {"seq": seq, "type": type, "at": "2026-11-21T05:00:01Z", "step_key": None, "payload": payload}
 

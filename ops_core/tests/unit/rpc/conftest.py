@@ -14,12 +14,14 @@ from ops_core.domain.agent import AgentDefinition
 from ops_core.rpc.server import RpcServer, make_server
 from ops_core.services.limits import TaskLimits
 from ops_core.tests.fake_approvals import FakeApprovals
+from ops_core.tests.fake_queues import FakeQueues
 from ops_core.tests.fakes import FakeNudges, FakeStore
 from ops_core.tests.in_memory import services_over
 from ops_core.wire.pb.v1 import (
     agents_pb2_grpc,
     approvals_pb2_grpc,
     info_pb2_grpc,
+    queues_pb2_grpc,
     schedules_pb2_grpc,
     tasks_pb2_grpc,
 )
@@ -46,6 +48,7 @@ class Door:
     store: FakeStore
     nudges: FakeNudges
     asked: FakeApprovals
+    queue_store: FakeQueues
     channel: grpc.aio.Channel
 
     @property
@@ -59,6 +62,10 @@ class Door:
     @property
     def schedules(self) -> schedules_pb2_grpc.ScheduleServiceAsyncStub:
         return schedules_pb2_grpc.ScheduleServiceStub(self.channel)
+
+    @property
+    def queues(self) -> queues_pb2_grpc.QueueServiceAsyncStub:
+        return queues_pb2_grpc.QueueServiceStub(self.channel)
 
     @property
     def agents(self) -> agents_pb2_grpc.AgentServiceAsyncStub:
@@ -80,12 +87,12 @@ async def open_door() -> AsyncIterator[OpenDoor]:
         async def opened(*, limits: TaskLimits | None = None, **options: Any) -> Door:
             nudges = FakeNudges()
             store = FakeStore(nudges=nudges)
-            approvals = FakeApprovals(store)
+            approvals, queues = FakeApprovals(store), FakeQueues(store)
             await store.put_agents("default", [ASSISTANT, TRANSLATOR])
             limits = limits or TaskLimits()
             server = make_server(
                 **{
-                    **services_over(store, limits=limits, approvals=approvals),
+                    **services_over(store, limits=limits, approvals=approvals, queues=queues),
                     "limits": limits,
                     "health_probe": store,
                     "host": "127.0.0.1",
@@ -100,7 +107,7 @@ async def open_door() -> AsyncIterator[OpenDoor]:
             stack.push_async_callback(server.stop, grace_seconds=0)
             channel = grpc.aio.insecure_channel(f"127.0.0.1:{server.port}")
             stack.push_async_callback(cast(Callable[[], Awaitable[None]], channel.close))
-            return Door(server, store, nudges, approvals, channel)
+            return Door(server, store, nudges, approvals, queues, channel)
 
         yield opened
 

@@ -15,13 +15,14 @@ from ops_core.domain.task import RetryFrom, TaskKind, TaskStatus, WaitingFor
 from ops_core.rpc.agents import AgentServicer
 from ops_core.rpc.approvals import ApprovalServicer
 from ops_core.rpc.info import InfoServicer
+from ops_core.rpc.queues import QueueServicer
 from ops_core.rpc.schedules import ScheduleServicer
 from ops_core.rpc.tasks import TaskServicer
 from ops_core.wire import protobuf_approvals, protobuf_schedules
-from ops_core.wire.pb.v1 import agents_pb2, approvals_pb2, info_pb2, schedules_pb2, tasks_pb2
+from ops_core.wire.pb.v1 import agents_pb2, approvals_pb2, info_pb2, queues_pb2, schedules_pb2, tasks_pb2
 from ops_core.wire.protobuf_tasks import KIND_NUMBERS, RETRY_FROM_NUMBERS, STATUS_NUMBERS, WAITING_FOR_NUMBERS
 
-MODULES = (tasks_pb2, approvals_pb2, schedules_pb2, agents_pb2, info_pb2)
+MODULES = (tasks_pb2, approvals_pb2, schedules_pb2, queues_pb2, agents_pb2, info_pb2)
 #: One line for each field, enum value and method there has ever been. Lines are added, never changed or removed.
 PUBLISHED = Path(__file__).with_name("published_contract.txt")
 SCALARS = {
@@ -123,6 +124,7 @@ def test_every_member_has_a_number_of_its_own_and_zero_means_unspecified(
         (TaskServicer, tasks_pb2, "TaskService"),
         (ApprovalServicer, approvals_pb2, "ApprovalService"),
         (ScheduleServicer, schedules_pb2, "ScheduleService"),
+        (QueueServicer, queues_pb2, "QueueService"),
         (AgentServicer, agents_pb2, "AgentService"),
         (InfoServicer, info_pb2, "InfoService"),
     ],
