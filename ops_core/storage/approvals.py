@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Select, Text, and_, cast, func, insert, or_, select, text
+from sqlalchemy import ARRAY, ColumnElement, Select, Text, cast, func, insert, or_, select, text, tuple_
 
 from ops_core.domain.approval import NEVER, Approval, ApprovalStatus, Decided, NewVote, Vote, weighed
 from ops_core.domain.event import EventType
@@ -97,8 +97,7 @@ class SqlApprovalStore:
         if query.statuses:
             statement = statement.where(column.status.in_(sorted(query.statuses)))
         if query.before is not None:
-            at, id = query.before
-            statement = statement.where(or_(column.created_at < at, and_(column.created_at == at, column.id < id)))
+            statement = statement.where(tuple_(column.created_at, column.id) < tuple_(*query.before))
         return [statement.order_by(column.created_at.desc(), column.id.desc())]
 
     def _asks_one_of(self, groups: frozenset[str]) -> ColumnElement[bool]:
@@ -117,7 +116,7 @@ def _soonest_first(statement: Select[Any], query: ApprovalQuery) -> Sequence[Sel
     at, id = query.before
     if at == NEVER:
         return [untimed.where(column.id > id)]
-    return [timed.where(or_(column.expires_at > at, and_(column.expires_at == at, column.id > id))), untimed]
+    return [timed.where(tuple_(column.expires_at, column.id) > tuple_(at, id)), untimed]
 
 
 async def _current(settlement: Settlement, approval_id: UUID) -> Approval:

@@ -16,11 +16,11 @@ from ops_core.storage.database_url import DatabaseUrl
 from ops_core.storage.sqlite.file import PRAGMAS, make_folder
 
 # A read that nobody waits for any more must not go on: it holds back the vacuum of the tables that change most. And a
-# plan made while they were nearly empty must not scan them for ever after.
-# Lists are planned for the values they are asked for.
+# plan made while they were nearly empty must not scan them for ever after. Lists are planned for the values they are
+# asked for, and go along the index of their order: collected by bitmap, a whole namespace would be sorted for one page.
 _POSTGRES_SET_UP = """
-SET statement_timeout = {timeout}; SET enable_seqscan = off; SET jit = off; SET timezone = 'UTC';
-SET plan_cache_mode = force_custom_plan
+SET statement_timeout = {timeout}; SET enable_seqscan = off; SET enable_bitmapscan = off; SET jit = off;
+SET timezone = 'UTC'; SET plan_cache_mode = force_custom_plan
 """
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -26,7 +26,7 @@ WITH past AS (
     INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by,
         status, attempt, epoch, seq, started_at, finished_at)
     SELECT ('01900000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'agent', 'assistant', '', 'default', 5, '{}',
-        3, now() - interval '1 day', 'me', 'completed', 1, 2, 3, now(), now()
+        3, now() - interval '1 day' - n * interval '1 second', 'me', 'completed', 1, 2, 3, now(), now()
     FROM generate_series(1, %s) n RETURNING id
 )
 INSERT INTO task_events (task_id, seq, round, type, format, at, payload)
@@ -62,6 +62,10 @@ def operations(store: Store) -> dict[str, Callable[[], Awaitable[Any]]]:
         "live": TaskQuery(namespace="default", statuses=frozenset({TaskStatus.running, TaskStatus.queued})),
         "failed": TaskQuery(namespace="default", statuses=frozenset({TaskStatus.failed})),
         "all": TaskQuery(namespace="default", limit=10),
+        "of an agent": TaskQuery(namespace="default", agent="assistant", limit=10),
+        "from the middle": TaskQuery(
+            namespace="default", before=(datetime.now(UTC) - timedelta(days=1, seconds=PAST / 2), uuid7()), limit=10
+        ),
     }
 
     async def one_life() -> None:
