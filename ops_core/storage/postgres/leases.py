@@ -15,12 +15,14 @@ from ops_core.ports import Lease, Renewal, WorkerInfo
 from ops_core.storage.json_text import dump_json
 from ops_core.storage.postgres.arrays import array_literal
 
-# In the order of the ids, as every other statement locks them; a pair whose epoch is over is left out.
+# In the order of the ids, as every other statement locks them; a pair whose epoch is over is left out. Why it is put
+# like this, see `statements`.
 _RENEW_IF_HELD = """
 WITH held AS (
-    SELECT t.id FROM unnest(%s::uuid[], %s::int[]) AS h (id, epoch)
-    JOIN tasks t ON t.id = h.id AND t.epoch = h.epoch AND t.status = 'running'
-    ORDER BY t.id FOR UPDATE OF t
+    SELECT t.id FROM (SELECT * FROM unnest(%s::uuid[], %s::int[]) AS h (id, epoch) ORDER BY id) h
+    CROSS JOIN LATERAL (
+        SELECT id FROM tasks WHERE id = h.id AND epoch = h.epoch AND (status = 'running') IS TRUE FOR UPDATE
+    ) t
 )
 UPDATE tasks t SET lease_expires_at = now() + make_interval(secs => %s::float8) FROM held WHERE t.id = held.id
 RETURNING t.id, t.epoch, t.cancel_requested_at IS NOT NULL

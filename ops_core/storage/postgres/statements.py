@@ -2,7 +2,9 @@
 
 Rows are locked in the order of their ids. Status is written as a literal, or the partial indexes are not used. Arrays
 are unnested and joined from the outside in: hash and merge joins are off on these connections, so a join of two
-results of a statement would compare each with each.
+results of a statement would compare each with each. What is locked is looked up by a lateral query of its own, with a
+status that says nothing to the planner (`IS TRUE`). Left to itself it plans for the empty table: each write would go
+through all that runs, or through an index of live tasks that does not begin with the id.
 """
 
 from __future__ import annotations
@@ -161,10 +163,12 @@ ORDER BY priority DESC, rank, id
 _APPEND_IF_HELD = f"""
 WITH held AS (
     SELECT t.id, t.seq, t.namespace, t.round, a.type, a.step_key, a.phase, a.payload, a.payload_blob
-    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-        AS a (task_id, epoch, type, step_key, phase, payload, payload_blob)
-    JOIN tasks t ON t.id = a.task_id AND t.epoch = a.epoch AND t.status = 'running'
-    ORDER BY t.id FOR UPDATE OF t
+    FROM (SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+        AS a (task_id, epoch, type, step_key, phase, payload, payload_blob) ORDER BY task_id) a
+    CROSS JOIN LATERAL (
+        SELECT id, seq, namespace, round FROM tasks
+        WHERE id = a.task_id AND epoch = a.epoch AND (status = 'running') IS TRUE FOR UPDATE
+    ) t
 ), written AS (
     INSERT INTO task_events (task_id, seq, namespace, round, type, step_key, phase, format, at, payload, payload_blob)
     SELECT id, seq + 1, namespace, round, type, step_key, phase, {EVENT_FORMAT}, clock_timestamp(), payload::json,
@@ -182,13 +186,16 @@ SELECT task_id, seq FROM written UNION ALL SELECT id, NULL FROM held
 _END_PLAIN = f"""
 WITH held AS (
     SELECT t.id AS held_id, a.*
-    FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
-            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    FROM (SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
         AS a (task_id, claimed, end_status, end_result, end_blob, end_error, end_usage, type, payload,
-            step_type, step_key, step_phase, step_payload, step_blob)
-    JOIN tasks t ON t.id = a.task_id AND t.epoch = a.claimed AND t.status = 'running'
-        AND t.parent_id IS NULL AND t.pending_children = 0 AND t.concurrency_key IS NULL AND t.rate_key IS NULL
-    ORDER BY t.id FOR UPDATE OF t
+            step_type, step_key, step_phase, step_payload, step_blob) ORDER BY task_id) a
+    CROSS JOIN LATERAL (
+        SELECT id FROM tasks
+        WHERE id = a.task_id AND epoch = a.claimed AND (status = 'running') IS TRUE
+            AND parent_id IS NULL AND pending_children = 0 AND concurrency_key IS NULL AND rate_key IS NULL
+        FOR UPDATE
+    ) t
 ), ended AS (
     UPDATE tasks t SET status = h.end_status, epoch = t.epoch + 1,
         seq = t.seq + CASE WHEN h.step_type IS NULL THEN 1 ELSE 2 END, finished_at = clock_timestamp(),

@@ -21,6 +21,7 @@ from ops_core.tests.contract.store_cases import USAGE, claim, lease, new_task, s
 
 PAST = 50_000
 LINE = 100_000
+RUNNING = 2_000
 _FILL = """
 WITH past AS (
     INSERT INTO tasks (id, kind, agent, agent_digest, queue, priority, labels, max_attempts, created_at, created_by,
@@ -43,6 +44,10 @@ FROM generate_series(1, %s) n
 _TOUCHED = """
 SELECT sum(seq_tup_read)::int AS scanned, sum(idx_tup_fetch)::int AS fetched FROM pg_stat_user_tables
 WHERE relname IN ('tasks', 'task_events')
+"""
+_WALKED = """
+SELECT sum(idx_blks_hit + idx_blks_read)::int AS blocks FROM pg_statio_user_indexes
+WHERE indexrelname LIKE 'ix_tasks_newest%'
 """
 _HOT = "SELECT n_tup_upd AS updated, n_tup_hot_upd AS hot FROM pg_stat_user_tables WHERE relname = 'tasks'"
 
@@ -151,6 +156,39 @@ async def test_what_a_queue_wants_is_counted_up_to_a_bound_of_a_long_line(postgr
     after = await ask(postgres_url, _TOUCHED)
     touched = after["scanned"] - before["scanned"] + after["fetched"] - before["fetched"]
     assert (touched < 3 * BACKLOG_BOUND + LINE / 100) == indexed
+
+
+@pytest.mark.services
+async def test_what_few_runs_write_does_not_walk_all_that_run(postgres_url: str) -> None:
+    """With plans made when nothing ran."""
+    store, leases = await open_store(postgres_url), open_lease_store(postgres_url)
+    for n in range(7):
+        await store.add_task(new_task())
+        held = [lease(task) for task in await claim(store)]
+        leases.renew(held, worker=worker(), lease_seconds=600)
+        await store.append(held[0], step("1/llm"))
+        await store.finish(held[0], Completed(result=n, usage=USAGE))
+    # By others, whose connections tell what they did when they are closed.
+    others = await open_store(postgres_url)
+    await asyncio.gather(*(others.add_task(new_task()) for _ in range(RUNNING)))
+    running = [lease(task) for task in await claim(others, limit=RUNNING, lease_seconds=600)]
+    await others.aclose()
+    assert len(running) == RUNNING
+    await asyncio.sleep(1.1)
+    before, walked_before = await ask(postgres_url, _TOUCHED), await ask(postgres_url, _WALKED)
+    few = running[:10]
+    for n in range(20):
+        await asyncio.gather(*(store.append(one, step(f"{n}/llm")) for one in few))
+        await asyncio.to_thread(leases.renew, few, worker=worker(), lease_seconds=600)
+    for one in few:
+        await store.finish(one, Completed(result=1, usage=USAGE), last_step=step("end/llm"))
+    leases.close()
+    await store.aclose()
+    after, walked_after = await ask(postgres_url, _TOUCHED), await ask(postgres_url, _WALKED)
+    # 50 statements on few runs, each of which would fetch all that run.
+    assert after["scanned"] - before["scanned"] + after["fetched"] - before["fetched"] < 5 * RUNNING
+    # Nor is a run looked for in an index that does not begin with its id.
+    assert walked_after["blocks"] - walked_before["blocks"] < 1_000
 
 
 @pytest.mark.services
