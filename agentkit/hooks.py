@@ -18,9 +18,18 @@ class RunHooks(Protocol):
         """A step is about to be executed. `name` is the model's or the tool's. Not called for a replayed step."""
 
     def step_finished(
-        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+        self,
+        key: str,
+        kind: StepKind,
+        name: str,
+        *,
+        seconds: float,
+        replayed: bool,
+        is_error: bool,
+        is_last: bool = False,
     ) -> None:
-        """A step has its result, which is journaled. `seconds` is what it took when it was executed."""
+        """A step has its result, which is journaled; that of the step that ends the run (`is_last`) may be written only
+        with the run's end. `seconds` is what it took when it was executed."""
 
     def text_received(self, key: str, text: str) -> None:
         """A piece of the text that the model is writing at this step. Never for a replayed step, and none of it is
@@ -39,7 +48,15 @@ class NoHooks:
         return
 
     def step_finished(
-        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+        self,
+        key: str,
+        kind: StepKind,
+        name: str,
+        *,
+        seconds: float,
+        replayed: bool,
+        is_error: bool,
+        is_last: bool = False,
     ) -> None:
         return
 

@@ -41,7 +41,7 @@ class ModelCaller:
         hooks: RunHooks,
         decide: Callable[[LlmResponse], Decision],
     ) -> None:
-        """`decide` only looks at the response: a replay decides the same."""
+        """`decide` is pure, so that a replay decides the same."""
         self._llm = llm
         self._fingerprint = _fingerprint_of(definition)
         self._timeout_seconds = timeout_seconds
@@ -69,18 +69,30 @@ class ModelCaller:
             self._tell(answered, key, replayed=True)
             return answered
         result = await self._execute(key, await make_prompt())
-        answered = self._answered(result)
-        await record_even_if_cancelled(self._journal, result, last=isinstance(answered.decision, Answer))
-        self._tell(answered, key, replayed=False)
+        try:
+            answered = self._answered(result)
+        except Exception:
+            # Whatever it is worth, it is paid for.
+            await record_even_if_cancelled(self._journal, result)
+            raise
+        is_last = isinstance(answered.decision, Answer)
+        await record_even_if_cancelled(self._journal, result, last=is_last)
+        self._tell(answered, key, is_last=is_last)
         return answered
 
     def _answered(self, done: StepResult) -> Answered:
         response = response_from_json(done.payload)
         return Answered(response, self._decide(response), done.seconds)
 
-    def _tell(self, answered: Answered, key: str, *, replayed: bool) -> None:
+    def _tell(self, answered: Answered, key: str, *, replayed: bool = False, is_last: bool = False) -> None:
         self._hooks.step_finished(
-            key, StepKind.llm, answered.response.model, seconds=answered.seconds, replayed=replayed, is_error=False
+            key,
+            StepKind.llm,
+            answered.response.model,
+            seconds=answered.seconds,
+            replayed=replayed,
+            is_error=False,
+            is_last=is_last,
         )
 
     async def _execute(self, key: str, prompt: Prompt) -> StepResult:

@@ -99,8 +99,8 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
     """
     as_json = (not sys.stderr.isatty()) if json_lines is None else json_lines
     shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
         _with_log_fields,
+        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.transcript import AssistantMessage, JsonObject, message_from_json, message_to_json
 
@@ -12,7 +14,7 @@ def response_to_json(response: LlmResponse) -> JsonObject:
         "message": message_to_json(response.message),
         "stop": response.stop.value,
         # As `dataclasses.asdict`, which copies deeply.
-        "usage": {name: getattr(response.usage, name) for name in response.usage.__dataclass_fields__},
+        "usage": {field.name: getattr(response.usage, field.name) for field in fields(response.usage)},
         "provider": response.provider,
         "model": response.model,
     }

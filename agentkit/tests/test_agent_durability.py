@@ -27,6 +27,7 @@ from agentkit import (
     MemoryJournal,
     Message,
     NeedsApproval,
+    OneCallPlanner,
     OnUnknown,
     OutcomeUnknown,
     ReActPlanner,
@@ -47,6 +48,7 @@ from agentkit import (
     Wait,
     WaitKind,
 )
+from agentkit.decisions import Decision
 from agentkit.journal import Recalled
 from agentkit.testing import CountingTool, Reply, ScriptedLlm, call_of
 
@@ -475,3 +477,28 @@ def test_every_error_says_in_its_class_whether_trying_again_can_help() -> None:
         assert isinstance(error.retryable, bool)
         assert error.code
     assert len({error.code for error in leaves}) == len(leaves)
+
+
+async def test_an_answer_that_nothing_can_be_made_of_is_recorded_all_the_same() -> None:
+    """It is paid for; what is wrong is the planner."""
+
+    class Puzzled(ReActPlanner):
+        def decide(self, response: LlmResponse, tools: Sequence[ToolSpec]) -> Decision:
+            raise RuntimeError("puzzled")
+
+    journal = MemoryJournal()
+    with pytest.raises(RuntimeError, match="puzzled"):
+        await Agent(planner=Puzzled(ScriptedLlm(["done"])), journal=journal).run("goal", run_id="r")
+    assert list(journal.results) == ["1/llm"]
+
+
+async def test_a_planner_that_uses_no_tools_has_nobody_asked_for_them() -> None:
+    class Away(BaseToolManager):
+        async def specs(self) -> Sequence[ToolSpec]:
+            raise AssertionError("asked")
+
+        async def call(self, call: ToolCall, context: ToolContext) -> ToolResult:
+            raise AssertionError("called")
+
+    report = await Agent(planner=OneCallPlanner(ScriptedLlm(["done"])), tools=Away()).run("goal")
+    assert isinstance(report.outcome, Finished)

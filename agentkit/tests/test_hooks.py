@@ -15,9 +15,18 @@ class Onlooker:
         self.seen.append(("started", key, kind.value, name))
 
     def step_finished(
-        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+        self,
+        key: str,
+        kind: StepKind,
+        name: str,
+        *,
+        seconds: float,
+        replayed: bool,
+        is_error: bool,
+        is_last: bool = False,
     ) -> None:
         assert seconds >= 0
+        self.last = is_last
         self.seen.append(("replayed" if replayed else "finished", key, kind.value, name, is_error))
 
     def text_received(self, key: str, text: str) -> None:

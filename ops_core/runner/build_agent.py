@@ -37,7 +37,7 @@ class _Parts:
     """What all runs of a definition share, since nothing of it changes."""
 
     planner: BasePlanner
-    tools: BaseToolManager
+    tool_sets: tuple[BaseToolManager, ...]
     security: BaseSecurityManager
     limits: Limits
 
@@ -76,7 +76,7 @@ class AgentBuilder:
         return Agent(
             planner=parts.planner,
             memory=_memory(definition),
-            tools=CombinedTools(parts.tools, AgentTools(agents)) if agents else parts.tools,
+            tools=_toolset(parts.tool_sets, agents),
             security=parts.security,
             limits=parts.limits,
             journal=journal,
@@ -98,7 +98,7 @@ class AgentBuilder:
     async def _made_parts(self, definition: AgentDefinition) -> _Parts:
         return _Parts(
             planner=await self._planner(definition),
-            tools=self._toolset(definition),
+            tool_sets=self._tool_sets(definition),
             security=ApprovalPolicy(definition.approvals),
             limits=_limits(definition),
         )
@@ -124,7 +124,7 @@ class AgentBuilder:
             choice.provider, choice.name, base_url=choice.base_url, max_output_tokens=choice.max_output_tokens
         )
 
-    def _toolset(self, definition: AgentDefinition) -> BaseToolManager:
+    def _tool_sets(self, definition: AgentDefinition) -> tuple[BaseToolManager, ...]:
         unknown = sorted(set(definition.mcp_servers) - set(self._mcp_servers))
         if unknown:
             known = ", ".join(sorted(self._mcp_servers)) or "none"
@@ -138,7 +138,14 @@ class AgentBuilder:
             sets.append(McpTools(self._mcp, definition.mcp_servers))
         if MCP_PROXY_TOOL in definition.tools:
             sets.append(mcp_proxy_tool(self._mcp))
-        return sets[0] if len(sets) == 1 else CombinedTools(*sets)
+        return tuple(sets)
+
+
+def _toolset(sets: Sequence[BaseToolManager], agents: Sequence[CallableAgent]) -> BaseToolManager:
+    """Of one run: sets that are combined keep in mind which tool is whose."""
+    if len(sets) == 1 and not agents:
+        return sets[0]
+    return CombinedTools(*sets, AgentTools(agents)) if agents else CombinedTools(*sets)
 
 
 def _memory(definition: AgentDefinition) -> ShortTermMemory:

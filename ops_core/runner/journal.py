@@ -67,7 +67,7 @@ class TaskJournal:
 
     @property
     def last_step(self) -> NewEvent | None:
-        """What came of the step that ends the run; to be written with that end."""
+        """What came of the step that ends the run; it is to be written with that end."""
         return self._last_step
 
     def recall(self, key: str) -> Recalled:
@@ -136,13 +136,17 @@ class TaskJournal:
                 "seconds": round(result.seconds, 6),
             },
         )
-        if last:
+        if last and self._last_step is None:
             self._last_step = event
         else:
             await self._append(event)
         self._results[result.key] = result
 
     async def _append(self, event: NewEvent) -> None:
+        held, self._last_step = self._last_step, None
+        if held is not None:
+            # It was not the last one after all.
+            await self._append(held)
         try:
             await retry_until_lost(self._control, lambda: self._runs.append(self._control.lease, event))
         except RunLost as error:

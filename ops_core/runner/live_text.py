@@ -85,9 +85,18 @@ class LiveTextHooks(NoHooks):
             self._send()
 
     def step_finished(
-        self, key: str, kind: StepKind, name: str, *, seconds: float, replayed: bool, is_error: bool
+        self,
+        key: str,
+        kind: StepKind,
+        name: str,
+        *,
+        seconds: float,
+        replayed: bool,
+        is_error: bool,
+        is_last: bool = False,
     ) -> None:
-        if kind is StepKind.llm and not replayed:
+        # Of the last step there is no event before the run's end, after which all of its text is forgotten.
+        if kind is StepKind.llm and not replayed and not is_last:
             self._steps.pop(key, None)
             self._finished.append(key)
             if self._saved:

@@ -139,8 +139,12 @@ class TaskRunner:
         try:
             return await finish(outcome, last_step)
         except InvalidInput as error:
-            # It would be refused as often as the task is run; and maybe it is the step that is.
+            # It would be refused as often as the task is run.
             failed = Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage)
+        try:
+            return await finish(failed, last_step)
+        except InvalidInput:
+            # It is the step that is refused.
             return await finish(failed, None)
 
     async def _execute(

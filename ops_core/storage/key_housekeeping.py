@@ -27,8 +27,8 @@ _SWEEP_RATES = """DELETE FROM rate_keys WHERE (namespace, rate_key) IN (
     SELECT namespace, rate_key FROM rate_keys WHERE release_at IS NULL AND next_at < :before AND used_at < :before
     ORDER BY namespace, rate_key LIMIT :limit {locking})
 RETURNING 1 AS gone"""
-# What is behind the virtual time says nothing any more; the highest rank of a queue is its virtual time while nothing
-# can be claimed.
+# What is behind the virtual time says little: at most that a head start was used. The highest rank of a queue is its
+# virtual time while nothing can be claimed.
 _SWEEP_RANKS = """DELETE FROM fairness_keys WHERE (queue, namespace, fairness_key) IN (
     SELECT queue, namespace, fairness_key FROM fairness_keys WHERE queue = :queue AND used_at < :before
         AND last_rank <= :virtual_time

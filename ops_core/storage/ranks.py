@@ -7,17 +7,17 @@ with ten stands among its first. One that other keys held back comes after the v
 was not its queue that it has waited for.
 
 Many slots serve a queue, and whoever was alone holds them all when another comes. So that the other need not take turns
-until it has its half, its tags begin as many turns behind the virtual time as half of the slots: what has been begun
-for others at the same time counts, as in SFQ(D) (Jin, Chase, Kaur 2004). The rank of a task is its tag, but never
-before the virtual time, which therefore only goes forward.
+from its first task on, its tags begin behind the virtual time: what others have begun counts, as in SFQ(D) (Jin, Chase,
+Kaur 2004). That head start is half of the queue's slots for all newcomers together. The rank of a task is its tag, but
+always after the virtual time: who came before is not kept waiting by ever new ones.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from sqlalchemy import bindparam, select, text
@@ -39,12 +39,30 @@ _LOWEST = " UNION ALL ".join(
 )
 _LOWEST_CLAIMABLE = text(f"SELECT min(rank) AS lowest FROM ({_LOWEST}) lowest")  # noqa: S608  numbers of ours
 _VIRTUAL_TIME = text(f"""
-SELECT coalesce(min(rank), (SELECT last_rank FROM fairness_keys WHERE queue = :queue ORDER BY last_rank DESC LIMIT 1),
-    0) AS virtual_time
+SELECT min(rank) AS lowest,
+    (SELECT last_rank FROM fairness_keys WHERE queue = :queue ORDER BY last_rank DESC LIMIT 1) AS last
 FROM ({_LOWEST}) lowest
 """)  # noqa: S608  numbers of ours
 
-_SLOTS = select(workers.c.queues, workers.c.slots).where(workers.c.draining.is_(False))
+# Those whose turn is the next one, up to a bound.
+_NEXT = " UNION ALL ".join(
+    f"SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'queued' AND queue = :queue "  # noqa: S608
+    f"AND blocked = false AND priority = {priority} AND rank = :rank LIMIT :bound) next) AS tasks"
+    for priority in range(10)
+)
+_COUNT_NEXT = text(f"SELECT sum(tasks) AS tasks FROM ({_NEXT}) counted")  # noqa: S608  numbers of ours
+
+#: A worker that was not heard of for so long has no slots.
+_SILENT_SECONDS = 60.0
+_WORKERS = select(workers.c.queues, workers.c.slots, workers.c.seen_at).where(workers.c.draining.is_(False))
+
+
+@dataclass(slots=True)
+class _Turn:
+    """Where a queue stands, and how many tasks of newcomers may still go before their time."""
+
+    virtual_time: int
+    head_start: int = 0
 
 
 async def ranked(tx: Transaction, items: Sequence[TaskInsert], now: datetime) -> list[TaskInsert]:
@@ -72,9 +90,19 @@ async def lowest_claimable(tx: Transaction, queue: str) -> int | None:
 
 async def virtual_time(tx: Transaction, queue: str) -> int:
     """Where the queue stands."""
+    return (await _turn(tx, queue, slots=0)).virtual_time
+
+
+async def _turn(tx: Transaction, queue: str, *, slots: int) -> _Turn:
     (row,) = await tx.run(_VIRTUAL_TIME.bindparams(queue=queue))
-    found: int = row["virtual_time"]
-    return found
+    lowest: int | None = row["lowest"]
+    if lowest is None:
+        # Nobody waits: there is nobody to begin before.
+        return _Turn(row["last"] or 0)
+    if not (half := slots // 2):
+        return _Turn(lowest)
+    (counted,) = await tx.run(_COUNT_NEXT.bindparams(queue=queue, rank=lowest + 1, bound=half))
+    return _Turn(lowest, max(0, half - int(counted["tasks"])))
 
 
 async def _given(tx: Transaction, keys: Sequence[_Key | None], now: datetime) -> list[int]:
@@ -83,25 +111,29 @@ async def _given(tx: Transaction, keys: Sequence[_Key | None], now: datetime) ->
     if not counts:
         return [0] * len(keys)
     last = await _upsert(tx, dict.fromkeys(counts, 0), now, "used_at = excluded.used_at")
-    slots = await _slots(tx)
-    virtual = {queue: await virtual_time(tx, queue) for queue in {queue for queue, _, _ in counts}}
-    taken = {key: max(virtual[key[0]] - slots[key[0]] // 2, last[key]) for key in counts}
+    slots = await _slots(tx, now)
+    turns = {queue: await _turn(tx, queue, slots=slots[queue]) for queue in sorted({queue for queue, _, _ in counts})}
+    taken: dict[_Key, int] = {}
     given: list[int] = []
     for key in keys:
         if key is None:
             given.append(0)
-        else:
-            taken[key] += 1
-            given.append(max(taken[key], virtual[key[0]]))
+            continue
+        turn = turns[key[0]]
+        taken[key] = 1 + taken.get(key, max(last[key], turn.virtual_time - turn.head_start))
+        if taken[key] <= turn.virtual_time:
+            turn.head_start -= 1
+        given.append(max(taken[key], turn.virtual_time + 1))
     await _upsert(tx, taken, now, "last_rank = excluded.last_rank")
     return given
 
 
-async def _slots(tx: Transaction) -> Counter[str]:
+async def _slots(tx: Transaction, now: datetime) -> Counter[str]:
     """Of each queue, in all workers that are heard of."""
     found: Counter[str] = Counter()
-    for row in await tx.run(_SLOTS):
-        for queue in row["queues"]:
+    heard_since = now - timedelta(seconds=_SILENT_SECONDS)
+    for row in await tx.run(_WORKERS):
+        for queue in row["queues"] if row["seen_at"] >= heard_since else ():
             found[queue] += row["slots"]
     return found
 

@@ -57,6 +57,7 @@ class PostgresNudgeBus:
         #: Events that were not told, the newest last: of each task the time and the number.
         self._kept: OrderedDict[UUID, tuple[float, int]] = OrderedDict()
         self._says_watched = False
+        self._said_watched_at = float("-inf")
         self._pending_texts: list[tuple[UUID, TextDelta]] = []
         self._pending_chars = 0
         self._wanted = asyncio.Event()
@@ -123,8 +124,10 @@ class PostgresNudgeBus:
             self._gather(tuple(Nudge(NudgeKind.event, id, seq) for id, seq in kept))
 
     def _say_watched(self) -> None:
-        self._says_watched = True
-        self._wanted.set()
+        now = time.monotonic()
+        if now >= self._said_watched_at + _SAY_WATCHED_SECONDS:
+            self._said_watched_at, self._says_watched = now, True
+            self._wanted.set()
 
     async def _say_watched_again(self) -> None:
         while True:

@@ -11,7 +11,7 @@ import pytest
 
 from ops_core.domain.outcome import Completed, HandedOver, Retry
 from ops_core.domain.task import RateLimit, RetryFrom, Task, TaskError
-from ops_core.storage import key_rows
+from ops_core.storage import key_rows, ranks
 from ops_core.storage.key_rows import RateRow
 from ops_core.storage.leases import open_lease_store
 from ops_core.storage.store import Store
@@ -331,14 +331,69 @@ async def test_who_comes_while_another_holds_all_slots_gets_half_of_them_before_
     for _ in range(40):
         await add(store, **of_tenant("a"))
     running = [*await claim(store, limit=8)]
-    # One by one or together: the turns behind are had once.
+    # One by one or together: the head start is had once.
     await asyncio.gather(*(add(store, **of_tenant("b")) for _ in range(3)))
     for _ in range(7):
         await add(store, **of_tenant("b"))
-    assert await tenants_in_turn(store, running, 17) == "abbbb" + "ab" * 6
+    assert await tenants_in_turn(store, running, 18) == "aabbbb" + "ab" * 6
     for _ in range(4):
         await add(store, **of_tenant("b"))
-    assert await tenants_in_turn(store, running, 8) == "ab" * 4
+    assert await tenants_in_turn(store, running, 8) == "aabb" + "ab" * 2
+
+
+async def test_newcomers_one_after_the_other_do_not_keep_a_steady_tenant_waiting(store: Store, store_url: str) -> None:
+    leases = open_lease_store(store_url)
+    leases.renew([], worker=worker(slots=20), lease_seconds=30)
+    leases.close()
+    for _ in range(60):
+        await add(store, **of_tenant("steady"))
+    turns: list[str] = []
+    for n in range(100):
+        for _ in range(2):
+            await add(store, **of_tenant(f"new-{n}"))
+        for claimed in await claim(store, limit=2):
+            turns.append(claimed.labels["tenant"])
+            await store.finish(lease(claimed), DONE)
+    # Beside newcomers that each bring two tasks it has at least every twelfth turn, to the end.
+    assert turns.count("steady") >= 16
+    assert turns[100:].count("steady") >= 6
+
+
+@pytest.mark.parametrize(
+    ("changes", "silent"),
+    [({"draining": True}, False), ({"queues": ("other",)}, False), ({}, True)],
+    ids=["draining", "of another queue", "not heard of for a minute"],
+)
+async def test_only_slots_that_serve_the_queue_give_a_head_start(
+    store: Store, store_url: str, changes: dict[str, Any], silent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leases = open_lease_store(store_url)
+    leases.renew([], worker=worker(slots=8, **changes), lease_seconds=30)
+    leases.close()
+    if silent:
+        monkeypatch.setattr(ranks, "_SILENT_SECONDS", -60.0)
+    for _ in range(20):
+        await add(store, **of_tenant("a"))
+    running = [*await claim(store, limit=8)]
+    for _ in range(4):
+        await add(store, **of_tenant("b"))
+    assert await tenants_in_turn(store, running, 9) == "a" + "ab" * 4
+
+
+async def test_who_comes_to_an_empty_queue_has_no_head_start_over_who_comes_next(store: Store, store_url: str) -> None:
+    leases = open_lease_store(store_url)
+    leases.renew([], worker=worker(slots=40), lease_seconds=30)
+    leases.close()
+    # It has a past, behind which tags could begin.
+    for _ in range(30):
+        await add(store, **of_tenant("past"))
+    for claimed in await claim(store, limit=30):
+        await store.finish(lease(claimed), DONE)
+    for _ in range(30):
+        await add(store, **of_tenant("a"))
+    for _ in range(3):
+        await add(store, **of_tenant("b"))
+    assert [task.labels["tenant"] for task in await claim(store, limit=6)].count("b") == 3
 
 
 async def test_a_tenant_that_was_idle_has_saved_up_no_turns(store: Store) -> None:

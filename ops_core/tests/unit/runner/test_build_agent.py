@@ -81,3 +81,23 @@ async def test_what_is_not_to_be_had_here_is_a_configuration_error() -> None:
         await builder().build(
             AgentDefinition(name="a", model=ModelChoice(provider="nobody")), digest="d", journal=MemoryJournal()
         )
+
+
+async def test_agents_of_one_builder_have_each_their_own_tools_limits_and_rules() -> None:
+    building = builder()
+    one = AgentDefinition(name="a", model=DEMO, tools=("calculator",), limits=AgentLimits(steps=3))
+    other = AgentDefinition(name="b", model=DEMO, tools=("clock",), planner="one_call")
+    for _ in range(2):
+        built = [await building.build(one, digest="1", journal=MemoryJournal())]
+        built.append(await building.build(other, digest="2", journal=MemoryJournal()))
+        assert [[spec.name for spec in await agent.tools.specs()] for agent in built] == [["calculator"], ["clock"]]
+        assert [agent.limits.steps for agent in built] == [3, 25]
+        assert [type(agent.planner).__name__ for agent in built] == ["ReActPlanner", "OneCallPlanner"]
+
+
+async def test_runs_of_one_definition_do_not_share_what_they_know_of_their_tools() -> None:
+    """A server that is down when one of them asks for its tools is not gone for the other."""
+    definition = AgentDefinition(name="a", model=DEMO, tools=("calculator", "mcp_proxy_tool"))
+    building = builder()
+    agents = [await building.build(definition, digest="d", journal=MemoryJournal()) for _ in range(2)]
+    assert agents[0].tools is not agents[1].tools

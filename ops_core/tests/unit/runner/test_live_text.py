@@ -224,3 +224,15 @@ async def test_tools_and_replayed_steps_are_none_of_its_business(
     await hooks.aclose()
 
     assert (nudges.sent, texts.writes) == ([], [])
+
+
+async def test_the_text_of_the_answer_that_ends_a_run_is_kept_until_the_end_is_written(
+    hooks: LiveTextHooks, texts: FakeTexts
+) -> None:
+    hooks.text_received("1/llm", "a")
+    await until(lambda: was_saved(texts, 1))
+    hooks.step_finished("1/llm", StepKind.llm, "m", seconds=1.0, replayed=False, is_error=False, is_last=True)
+    assert hooks._saving is None or not hooks._finished
+    await hooks.aclose()
+    assert texts.writes[-1] == ("forget", None)
+    assert [write for write in texts.writes if write[0] == "forget"] == [("forget", None)]

@@ -14,6 +14,7 @@ import pytest
 
 from agentkit import Agent
 from agentkit.errors import AgentkitError, BadCredentials, LlmError, LlmUnavailable, OutcomeUnknown, RateLimited
+from agentkit.journal import StepKind, StepResult
 from agentkit.limits import Limits
 from agentkit.testing import ScriptedLlm
 from agentkit.tools.base import OnUnknown
@@ -24,6 +25,7 @@ from ops_core.domain.task import TaskStatus
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import Ended, Lease, Ring, RunStopReason
 from ops_core.runner import run_task
+from ops_core.runner.journal import TaskJournal
 from ops_core.runner.run_agent import goal_of
 from ops_core.runner.run_task import TaskRunner
 from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
@@ -419,6 +421,46 @@ async def test_the_answer_that_ends_a_run_is_written_with_its_end() -> None:
     (last,) = [step for step in bench.runs.last_steps if step is not None]
     assert last.step_key == "2/llm"
     assert [event.step_key for event in bench.runs.events] == ["1/llm", "1/tool/1", "1/tool/1", "2/llm"]
+
+
+async def test_the_last_answer_is_written_whatever_the_end_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+
+    def report(*_: object) -> None:
+        raise RuntimeError("no report")
+
+    monkeypatch.setattr("agentkit.agent._Run._report", report)
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    assert [event.step_key for event in bench.runs.events] == ["1/llm"]
+    assert bench.runs.outcomes[0].usage.steps == 1
+
+
+async def test_what_comes_after_the_last_step_is_written_after_it() -> None:
+    """An agent that goes on all the same loses nothing."""
+    bench = Bench(ScriptedLlm([]))
+    task = claimed_task(DEFINITION)
+    journal = TaskJournal(bench.runs, bench.control(task), round=1, events=())
+    for n in (1, 2):
+        step = StepResult(key=f"{n}/llm", kind=StepKind.llm, fingerprint="f", payload={"usage": {}}, seconds=0.1)
+        await journal.record(step, last=True)
+    assert [event.step_key for event in bench.runs.events] == ["1/llm", "2/llm"]
+    assert journal.last_step is None
+
+
+async def test_of_a_result_that_cannot_be_stored_the_answer_is_kept() -> None:
+    bench = Bench(ScriptedLlm(["done"]))
+    task = claimed_task(DEFINITION)
+    finish = bench.runs.finish
+
+    async def picky(lease: Lease, outcome: Outcome, **options: Any) -> Ended:
+        if isinstance(outcome, Completed):
+            raise InvalidInput("the value cannot be stored as JSON")
+        return await finish(lease, outcome, **options)
+
+    bench.runs.finish = picky  # type: ignore[method-assign]
+    assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
+    assert [event.step_key for event in bench.runs.events] == ["1/llm"]
 
 
 async def test_a_run_canceled_while_the_models_answer_is_written_has_it_in_its_usage() -> None:
