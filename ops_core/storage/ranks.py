@@ -8,8 +8,8 @@ was not its queue that it has waited for.
 
 Many slots serve a queue, and whoever was alone holds them all when another comes. So that the other need not take turns
 from its first task on, its tags begin behind the virtual time: what others have begun counts, as in SFQ(D) (Jin, Chase,
-Kaur 2004). That head start is half of the queue's slots for all newcomers together. The rank of a task is its tag, but
-always after the virtual time: who came before is not kept waiting by ever new ones.
+Kaur 2004). That head start is one task for each of the queue's slots, for all newcomers together. The rank of a task is
+its tag, but always after the virtual time: who came before is not kept waiting by ever new ones.
 """
 
 from __future__ import annotations
@@ -44,13 +44,16 @@ SELECT min(rank) AS lowest,
 FROM ({_LOWEST}) lowest
 """)  # noqa: S608  numbers of ours
 
-# Those whose turn is the next one, up to a bound.
+# Of those whose turn is the next one, up to a bound: a key has one of them by right.
 _NEXT = " UNION ALL ".join(
-    f"SELECT (SELECT count(*) FROM (SELECT 1 FROM tasks WHERE status = 'queued' AND queue = :queue "  # noqa: S608
-    f"AND blocked = false AND priority = {priority} AND rank = :rank LIMIT :bound) next) AS tasks"
+    f"SELECT * FROM (SELECT namespace, fairness_key FROM tasks WHERE status = 'queued' AND queue = :queue "  # noqa: S608
+    f"AND blocked = false AND priority = {priority} AND rank = :rank LIMIT :bound) next{priority}"
     for priority in range(10)
 )
-_COUNT_NEXT = text(f"SELECT sum(tasks) AS tasks FROM ({_NEXT}) counted")  # noqa: S608  numbers of ours
+_COUNT_AHEAD = text(f"""
+SELECT coalesce(sum(tasks - 1), 0) AS ahead
+FROM (SELECT count(*) AS tasks FROM ({_NEXT}) next GROUP BY namespace, fairness_key) counted
+""")  # noqa: S608  numbers of ours
 
 #: A worker that was not heard of for so long has no slots.
 _SILENT_SECONDS = 60.0
@@ -99,10 +102,10 @@ async def _turn(tx: Transaction, queue: str, *, slots: int) -> _Turn:
     if lowest is None:
         # Nobody waits: there is nobody to begin before.
         return _Turn(row["last"] or 0)
-    if not (half := slots // 2):
+    if not slots:
         return _Turn(lowest)
-    (counted,) = await tx.run(_COUNT_NEXT.bindparams(queue=queue, rank=lowest + 1, bound=half))
-    return _Turn(lowest, max(0, half - int(counted["tasks"])))
+    (counted,) = await tx.run(_COUNT_AHEAD.bindparams(queue=queue, rank=lowest + 1, bound=2 * slots))
+    return _Turn(lowest, max(0, slots - int(counted["ahead"])))
 
 
 async def _given(tx: Transaction, keys: Sequence[_Key | None], now: datetime) -> list[int]:
