@@ -4,10 +4,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help run test lint types unit services docs faults bench locks protos load clean
+.PHONY: help run test lint types unit services docs faults bench bench-growth bench-hour locks protos load clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 run: $(VENV)/.run ## start everything in one process and run one agent task
 	@$(BIN)/ops-core up --demo
@@ -28,6 +28,15 @@ faults: $(VENV)/.test ## the fault suite in its full size: hours; goes on where 
 bench: $(VENV)/.test ## side by side with other queues: hours, or BENCH=--quick; goes on where it was broken off
 	@scripts/ensure-rabbitmq
 	@$(BIN)/tox run -e bench -- $(BENCH)
+
+bench-growth: $(VENV)/.test ## rates beside millions of finished tasks: hours and 33 GB of disk, or BENCH=--quick
+	@scripts/ensure-rabbitmq
+	@$(BIN)/tox run -e bench -- --works growth-0 growth-1m growth-10m --systems ours-inprocess $(BENCH)
+
+bench-hour: $(VENV)/.test ## an hour at half load: memory, waits, tables; BENCH_HOUR_SECONDS makes it shorter
+	@scripts/ensure-rabbitmq
+	@$(BIN)/tox run -e bench -x testenv:bench.pass_env+=BENCH_HOUR_SECONDS -- \
+		--works idle --systems ours-rest --rounds 1 $(BENCH)
 
 locks: $(VENV)/.test ## resolve the newest dependencies into locks/
 	@scripts/lock $(BIN)/uv

@@ -14,7 +14,21 @@ import asyncio
 import sys
 import time
 
-from harness import HEADING, Api, Call, System, model, parsed, parser, row_of, set_up_name, system, until
+from harness import (
+    HEADING,
+    Api,
+    Call,
+    System,
+    figures_of,
+    model,
+    parsed,
+    parser,
+    row_of,
+    set_up_name,
+    system,
+    tell,
+    until,
+)
 
 
 class Calls:
@@ -70,6 +84,7 @@ def main() -> int:
     print(f"{set_up_name(options)}: {options.tasks:,} agents in a model call, {options.rate:g} cancels a second")
     print(HEADING)
     print(row_of("cancel to closed call", seconds))
+    tell(options, figures_of("cancel to closed call", seconds))
     return 0
 
 

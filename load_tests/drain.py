@@ -17,7 +17,7 @@ import sys
 import time
 from collections import Counter
 
-from harness import Api, Call, System, model, parsed, parser, set_up_name, system, until
+from harness import Api, Call, Figure, System, model, parsed, parser, set_up_name, system, tell, until
 
 
 class Calls:
@@ -72,6 +72,7 @@ async def measure(options: argparse.Namespace, under_test: System) -> int:
     print(f"in the end      {dict(Counter(task['status'] for task in tasks))}")
     spent = Counter((task["attempt"], task["crashes"]) for task in tasks)
     print(f"attempt, crashes  {dict(spent)}")
+    tell(options, [Figure("drained", "s", seconds), Figure("calls-again", "calls", calls.made - made)])
     whole = all((task["status"], task["attempt"], task["crashes"]) == ("completed", 1, 0) for task in tasks)
     return 0 if whole and len(tasks) == options.tasks else 1
 

@@ -17,7 +17,7 @@ import sys
 from datetime import datetime
 from typing import Any
 
-from harness import Api, Call, Refused, System, model, parsed, parser, set_up_name, system
+from harness import Api, Call, Figure, Refused, System, model, parsed, parser, set_up_name, system, tell
 
 
 async def measure(options: argparse.Namespace, under_test: System) -> dict[str, list[float]]:
@@ -91,6 +91,7 @@ def main() -> int:
     for name, seconds in waits.items():
         mean = statistics.mean(seconds)
         print(f"{name:24}{mean:10.3f}{max(seconds):12.3f}{mean / alone:10.1f}")
+    tell(options, [Figure(f"{name} mean", "s", statistics.mean(seconds)) for name, seconds in waits.items()])
     return 0
 
 

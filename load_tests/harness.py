@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -21,6 +22,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,8 @@ STOP_SECONDS = 30.0
 BATCH = 500
 PAGE = 200
 PREFIX = "/api/v1"
+#: Thousands of streams at once, and the connections to the model behind them.
+OPEN_FILES = 16_384
 
 
 def parser(about: str | None, *, tasks: int) -> argparse.ArgumentParser:
@@ -39,6 +43,7 @@ def parser(about: str | None, *, tasks: int) -> argparse.ArgumentParser:
     made.add_argument("--database-url", help="PostgreSQL; left out: a new SQLite file")
     made.add_argument("--broker-url", help="RabbitMQ; left out: in process, everything in one `ops-core up`")
     made.add_argument("--tasks", type=int, default=tasks, help="how many (default: %(default)s)")
+    made.add_argument("--json", action="store_true", help="print the figures as JSON as well, on the last line")
     return made
 
 
@@ -162,12 +167,21 @@ class System:
 @contextlib.contextmanager
 def system(options: argparse.Namespace, **settings: object) -> Iterator[System]:
     """A system of which nothing runs yet; whatever is started in it is stopped at the end."""
+    _allow_open_files()
     with tempfile.TemporaryDirectory(prefix="ops-core-load-") as folder:
         under_test = System(options, Path(folder), **settings)
         try:
             yield under_test
         finally:
             under_test.stop()
+
+
+def _allow_open_files() -> None:
+    """For this process and those that it starts: many systems give 1,024, which is less than 1,000 streams need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 class Refused(Exception):
@@ -255,6 +269,11 @@ class Call:
     def after_a_tool(self) -> bool:
         return self._messages[-1]["role"] == "tool"
 
+    @property
+    def tool_results(self) -> int:
+        """How many the model has been told so far."""
+        return sum(message["role"] == "tool" for message in self._messages)
+
 
 class Tool(dict[str, Any]):
     """An answer that asks for a tool call."""
@@ -265,8 +284,12 @@ class Tool(dict[str, Any]):
 
 
 @asynccontextmanager
-async def model(answer: Callable[[Call], Awaitable[Tool | str]]) -> AsyncIterator[str]:
-    """Serve the wire format of Chat Completions from this process; gives the agent file's `model:` line."""
+async def model(answer: Callable[[Call], Awaitable[Tool | str]], *, port: int = 0) -> AsyncIterator[str]:
+    """Serve the wire format of Chat Completions from this process; gives the agent file's `model:` line.
+
+    Args:
+        port: a free one if it is 0.
+    """
     serving: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -281,7 +304,7 @@ async def model(answer: Callable[[Call], Awaitable[Tool | str]]) -> AsyncIterato
             serving.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, backlog=1024)
+    server = await asyncio.start_server(serve, "127.0.0.1", port, backlog=1024)
     port = server.sockets[0].getsockname()[1]
     try:
         yield f"model: {{provider: openai-compatible, name: m, base_url: 'http://127.0.0.1:{port}/v1'}}\n"
@@ -327,10 +350,35 @@ def at(figures: Sequence[float], share: float) -> float:
 def row_of(name: str, seconds: Sequence[float]) -> str:
     """A line: how many, and milliseconds at the median, at 99 % and at most."""
     p50, p99, most = (1000 * value for value in (at(seconds, 0.5), at(seconds, 0.99), max(seconds)))
-    return f"{name:24}{len(seconds):>8,}{p50:>10.1f}{p99:>10.1f}{most:>10.1f}"
+    return f"{name:28}{len(seconds):>8,}{p50:>10.1f}{p99:>10.1f}{most:>10.1f}"
 
 
-HEADING = f"{'':24}{'samples':>8}{'p50, ms':>10}{'p99, ms':>10}{'max, ms':>10}"
+HEADING = f"{'':28}{'samples':>8}{'p50, ms':>10}{'p99, ms':>10}{'max, ms':>10}"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number for `--json`. A metric with a dash in its name is a detail: the benchmark's tables leave it out."""
+
+    metric: str
+    unit: str
+    value: float
+
+
+def figures_of(name: str, seconds: Sequence[float]) -> list[Figure]:
+    """What `row_of` prints: `<name> p99`, and the others as details."""
+    detail = name.replace(" ", "-")
+    return [
+        Figure(f"{name} p99", "ms", 1000 * at(seconds, 0.99)),
+        Figure(f"{detail}-p50", "ms", 1000 * at(seconds, 0.5)),
+        Figure(f"{detail}-max", "ms", 1000 * max(seconds)),
+    ]
+
+
+def tell(options: argparse.Namespace, figures: Sequence[Figure]) -> None:
+    """The last line, when `--json` asks for it."""
+    if options.json:
+        print(json.dumps([asdict(figure) for figure in figures]))
 
 
 def free_port() -> int:

@@ -16,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from harness import Api, System, parsed, parser, set_up_name, system
+from harness import Api, Figure, System, parsed, parser, set_up_name, system, tell
 
 _AGENT = "model: {provider: demo, name: demo}\napprovals: [{message: 'May it begin?'}]\n"
 
@@ -77,6 +77,7 @@ def main() -> int:
     print(f"{set_up_name(options)}: CPU of all our processes, idle for {options.seconds:g} s")
     print(f"empty                   {100 * empty:6.2f} % of a core")
     print(f"with {options.tasks:>9,} waiting  {100 * crowd:6.2f} % of a core")
+    tell(options, [Figure("empty", "% of a core", 100 * empty), Figure("crowd", "% of a core", 100 * crowd)])
     return 0
 
 

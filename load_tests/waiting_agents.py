@@ -20,7 +20,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness import STOP_SECONDS, Api, System, parsed, parser, set_up_name, system
+from harness import STOP_SECONDS, Api, Figure, System, parsed, parser, set_up_name, system, tell
 
 
 def main() -> int:
@@ -85,11 +85,14 @@ def _report(options: argparse.Namespace, submitted: float, tasks: Sequence[Mappi
     print(f"set-up          {set_up_name(options)}")
     print(f"tasks           {len(tasks):,} of {options.seconds:g} s each: {dict(statuses)}")
     print(f"submitted in    {submitted:.2f} s")
+    figures = [Figure("memory", "MB", memory)]
     if statuses == {"completed": options.tasks}:
         spans = Spans([(_time(task["started_at"]), _time(task["finished_at"])) for task in tasks])
         print(f"makespan        {spans.makespan_seconds:.2f} s, first start to last end")
         print(f"peak in flight  {spans.peak:,}, limit {options.concurrency:,}")
+        figures += [Figure("makespan", "s", spans.makespan_seconds), Figure("peak", "tasks", spans.peak)]
     print(f"worker's memory {memory:.0f} MB at its highest")
+    tell(options, figures)
     return 0 if statuses == {"completed": options.tasks} else 1
 
 

@@ -114,17 +114,18 @@ def _run(
     round: int,
     options: argparse.Namespace,
 ) -> None:
-    measure, tasks = limits, 0
+    measure, tasks, wanted = limits, 0, {}
     if work != "limits":
         measure = WORKS[work].measure
         tasks = options.tasks or (WORKS[work].quick if options.quick else WORKS[work].tasks)
-    if system in SLOW and work != "latency":
-        tasks //= 10
+        if system in SLOW and not WORKS[work].same_for_all:
+            tasks //= 10
+        wanted = {name: text.format(tasks=tasks) for name, text in WORKS[work].environment.items()}
     folder = Path(tempfile.mkdtemp(prefix="ops-core-bench-"))
     started = time.monotonic()
     try:
         with services.fresh() as (database, broker):
-            environment = _environment(database, broker, folder)
+            environment = {**_environment(database, broker, folder), **wanted}
             about = {}
             if measure is not limits:
                 about = _ordered(python, system, "describe", environment)
@@ -180,6 +181,7 @@ def _environment(database: str, broker: str, folder: Path) -> dict[str, str]:
         "BENCH_FOLDER": str(folder),
         "BENCH_PORT": str(free_port()),
         "BENCH_GRPC_PORT": str(free_port()),
+        "BENCH_MODEL_PORT": str(free_port()),
     }
 
 

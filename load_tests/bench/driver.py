@@ -18,15 +18,20 @@ nothing but the standard library and the system's file in `systems/`, which defi
 and, where it differs from what stands here:
 
     WORKS = None        the works it can do; None for all that any system can do
+    MAKESPAN = None     SQL that says the seconds from the first start to the last end, the warm-up left out; None for
+                        from the first `driver.wait()` to when the harness sees the last end
     SQLITE = None       name of the SQLite file in the folder that the two statements are for; None for PostgreSQL
     TASKS_A_SUBMIT = 1  how many tasks one `submit` adds
     server_commands()   processes that the client needs, besides the workers
+    one_worker_commands()   one worker process with room for AT_ONCE tasks; for the works `waiting-…`, in which the
+                        no-op task must call `driver.wait()`, or await `driver.wait_async()`
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import importlib
 import inspect
 import json
@@ -44,8 +49,13 @@ from typing import Any
 DATABASE_URL = os.environ.get("BENCH_DATABASE_URL", "")
 BROKER_URL = os.environ.get("BENCH_BROKER_URL", "")
 FOLDER = Path(os.environ.get("BENCH_FOLDER", "."))
+#: How long the no-op task waits, as an agent waits for its model: not at all in most works.
+WAIT_SECONDS = int(os.environ.get("BENCH_WAIT_MS") or 0) / 1000
+#: Tasks at once in each worker process: of ours always, of others where tasks wait.
+AT_ONCE = int(os.environ.get("BENCH_CONCURRENCY", "100"))
 
 _START_SECONDS = 60.0
+_STARTED = "started"
 _COUNTER = struct.Struct("=Q")
 _counting = threading.Lock()
 _counters: dict[int, mmap.mmap] = {}
@@ -66,6 +76,33 @@ def executed() -> None:
 def executions(folder: Path) -> int:
     """How often, in all processes that have this folder."""
     return sum(_COUNTER.unpack(path.read_bytes())[0] for path in folder.glob("executed-*"))
+
+
+def wait() -> None:
+    """For the no-op task: as long as the work wants."""
+    if WAIT_SECONDS:
+        _note_start()
+        time.sleep(WAIT_SECONDS)
+
+
+async def wait_async() -> None:
+    if WAIT_SECONDS:
+        _note_start()
+        await asyncio.sleep(WAIT_SECONDS)
+
+
+def first_start(folder: Path) -> float:
+    """When (monotonic) the first task began to wait."""
+    return float((folder / _STARTED).read_text())
+
+
+def forget_start(folder: Path) -> None:
+    (folder / _STARTED).unlink(missing_ok=True)
+
+
+def _note_start() -> None:
+    with contextlib.suppress(FileExistsError), (FOLDER / _STARTED).open("x") as file:
+        file.write(str(time.monotonic()))
 
 
 def main() -> None:
@@ -97,9 +134,11 @@ def _described(system: Any) -> dict[str, Any]:
         "is_done": system.IS_DONE,
         "works": getattr(system, "WORKS", None),
         "sqlite": getattr(system, "SQLITE", None),
+        "makespan": getattr(system, "MAKESPAN", None),
         "tasks_a_submit": getattr(system, "TASKS_A_SUBMIT", 1),
         "servers": system.server_commands() if hasattr(system, "server_commands") else [],
         "workers": system.worker_commands(),
+        "one_worker": system.one_worker_commands() if hasattr(system, "one_worker_commands") else [],
     }
 
 

@@ -54,11 +54,20 @@ class Processes:
                 raise Failed(f"{log.stem} ended with {process.returncode}: {log.read_text()[-2_000:]}")
 
     def stop(self) -> None:
-        for process, _ in reversed(self._all):
+        self._end(self._all)
+
+    def stop_one(self, pid: int) -> None:
+        """It is no longer one of them: how it ends is its own business."""
+        self._end([one for one in self._all if one[0].pid == pid])
+        self._all = [one for one in self._all if one[0].pid != pid]
+
+    @staticmethod
+    def _end(started: Sequence[tuple[subprocess.Popen[str], Path]]) -> None:
+        for process, _ in reversed(started):
             if process.poll() is None:
                 process.terminate()
         ends_at = time.monotonic() + _STOP_SECONDS
-        for process, _ in self._all:
+        for process, _ in started:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, ends_at - time.monotonic()))
             # What it has left behind is in its session.

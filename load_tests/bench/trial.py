@@ -21,6 +21,11 @@ from processes import Failed, Processes, cpu_seconds
 
 #: How long anything may take that is not finished.
 PATIENCE_SECONDS = 900.0
+_STATISTICS_SECONDS = 1.5
+_DATABASE_SO_FAR = """
+SELECT xact_commit, pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0'), pg_database_size(current_database())
+FROM pg_stat_database WHERE datname = current_database()
+"""
 #: Between two looks at how far it is.
 _SHORTEST_LOOK_SECONDS, _LONGEST_LOOK_SECONDS = 0.02, 1.0
 
@@ -51,15 +56,30 @@ class Bench:
     groups: dict[str, list[psutil.Process]] = field(default_factory=dict)
 
     def start(self, group: str) -> None:
-        """`servers` or `workers`."""
+        """`servers`, `workers` or `one_worker`."""
         for command in self.about[group]:
             started = self.processes.start(group, command)
             self.groups.setdefault(group, []).append(psutil.Process(started.pid))
+
+    def stop(self, group: str) -> None:
+        for process in self.groups.pop(group):
+            self.processes.stop_one(process.pid)
 
     def cpu(self) -> dict[str, float]:
         """Seconds so far, of each group and both services."""
         groups = {**{name: [root] for name, root in self.services.items()}, **self.groups}
         return {name: cpu_seconds(roots) for name, roots in groups.items()}
+
+    def database(self) -> dict[str, float]:
+        """Commits, bytes of log and bytes of data so far; nothing of a system that keeps its data elsewhere."""
+        if self.about["count_done"] is None or self.about["sqlite"] is not None:
+            return {}
+        with psycopg.connect(self.database_url, autocommit=True) as postgres:
+            # Sessions tell what they did a moment later.
+            time.sleep(_STATISTICS_SECONDS)
+            row = postgres.execute(_DATABASE_SO_FAR).fetchone()
+        assert row is not None
+        return dict(zip(("commits", "wal", "data"), map(float, row), strict=True))
 
     @contextmanager
     def client(self, *, warm_up: int, in_flight: int = 1, rate: float | None = None) -> Iterator[Client]:
@@ -165,7 +185,12 @@ class Progress:
             return self.done() >= number
         return self._ask(self._bench.about["is_done"], (id,)) is not None
 
-    def until(self, wanted: int) -> float:
+    def number(self, sql: str) -> float:
+        """One, from the system's own tables."""
+        assert self._ask is not None
+        return float(self._ask(sql, ())[0])
+
+    def until(self, wanted: int, *, longest_look_seconds: float = _LONGEST_LOOK_SECONDS) -> float:
         """When (monotonic) so many were seen to be done. Looks seldom while there is much left: a count costs.
 
         Raises:
@@ -184,4 +209,4 @@ class Progress:
                 raise Failed(f"{done} of {wanted} tasks are done, and no more for two minutes")
             rate = (done - at_begin) / max(now - began, 0.001)
             wait = (wanted - done) / rate / 4 if rate else 0.1
-            time.sleep(min(_LONGEST_LOOK_SECONDS, max(_SHORTEST_LOOK_SECONDS, wait)))
+            time.sleep(min(longest_look_seconds, max(_SHORTEST_LOOK_SECONDS, wait)))

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-from ours import AGENT, COUNT_DONE, IS_DONE, KEEPS, prepare, server_commands, settings, worker_commands
+from ours import (
+    AGENT,
+    COUNT_DONE,
+    IS_DONE,
+    KEEPS,
+    MAKESPAN,
+    one_worker_commands,
+    prepare,
+    server_commands,
+    settings,
+    worker_commands,
+)
 
 from ops_core.bootstrap.in_process import open_tasks
 from ops_core.domain.caller import Caller
@@ -13,7 +24,17 @@ from ops_core.services.tasks import Submission
 from ops_core.settings import Settings
 from ops_core.telemetry import configure_logging
 
-__all__ = ["COUNT_DONE", "IS_DONE", "KEEPS", "client", "prepare", "server_commands", "worker_commands"]
+__all__ = [
+    "COUNT_DONE",
+    "IS_DONE",
+    "KEEPS",
+    "MAKESPAN",
+    "client",
+    "one_worker_commands",
+    "prepare",
+    "server_commands",
+    "worker_commands",
+]
 
 REQUIREMENTS = None
 

@@ -3,6 +3,8 @@
 To compare durable systems it acknowledges late, gives back what a lost process had, and publishes with confirms, which
 are settings and not its defaults.
 One node with a prefork pool of two, its default on two processors: two processes run tasks, a third feeds them.
+Tasks that wait run in a gevent pool, as its guide of concurrency sets it up. Outside of prefork every result takes a
+connection of its own, so many that PostgreSQL refuses some; they are tried again until it takes them.
 """
 
 from __future__ import annotations
@@ -14,10 +16,12 @@ from contextlib import contextmanager
 import driver
 from celery import Celery
 
-REQUIREMENTS = ["celery>=5.7,<6", "sqlalchemy>=2.1,<3", "psycopg[binary]>=3.3,<4"]
+REQUIREMENTS = ["celery[gevent]>=5.7,<6", "sqlalchemy>=2.1,<3", "psycopg[binary]>=3.3,<4"]
 KEEPS = "a row at the end: status, result"
 COUNT_DONE = "SELECT count(*) FROM celery_taskmeta WHERE status = 'SUCCESS'"
 IS_DONE = "SELECT 1 FROM celery_taskmeta WHERE task_id = %s AND status = 'SUCCESS'"
+
+_WORKER = [sys.executable, "-m", "celery", "--app", "peer_celery", "worker"]
 
 app = Celery(
     "peer_celery",
@@ -31,10 +35,13 @@ app.conf.update(
     # `prepare` makes the tables; else every thread that submits would look for them first.
     database_create_tables_at_setup=False,
 )
+if driver.WAIT_SECONDS:
+    app.conf.result_backend_max_retries = 1_000
 
 
 @app.task
 def noop() -> int:
+    driver.wait()
     return 0
 
 
@@ -45,7 +52,11 @@ def prepare() -> None:
 
 
 def worker_commands() -> list[list[str]]:
-    return [[sys.executable, "-m", "celery", "--app", "peer_celery", "worker", "--concurrency", "2"]]
+    return [[*_WORKER, "--concurrency", "2"]]
+
+
+def one_worker_commands() -> list[list[str]]:
+    return [[*_WORKER, "--pool", "gevent", "--concurrency", str(driver.AT_ONCE)]]
 
 
 @contextmanager

@@ -1,14 +1,19 @@
-"""Dramatiq over RabbitMQ with publisher confirms, as its guide sets it up; it transports and keeps nothing."""
+"""Dramatiq over RabbitMQ with publisher confirms, as its guide sets it up; it transports and keeps nothing.
+
+Tasks that wait run in its gevent worker, as the help of its command line shows it: a task holds its thread for as
+long as it waits, an async one too.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import driver
 
-REQUIREMENTS = ["dramatiq[rabbitmq]>=2.2,<3"]
+REQUIREMENTS = ["dramatiq[gevent,rabbitmq]>=2.2,<3"]
 KEEPS = "nothing"
 COUNT_DONE = None
 IS_DONE = None
@@ -23,6 +28,7 @@ def _make():  # type: ignore[no-untyped-def]
 
     @dramatiq.actor
     def noop() -> None:
+        driver.wait()
         driver.executed()
 
     return broker, noop
@@ -37,6 +43,11 @@ def prepare() -> None:
 
 def worker_commands() -> list[list[str]]:
     return [[sys.executable, "-m", "dramatiq", "peer_dramatiq", "--processes", "2"]]
+
+
+def one_worker_commands() -> list[list[str]]:
+    worker = Path(sys.executable).with_name("dramatiq-gevent")
+    return [[str(worker), "peer_dramatiq", "--processes", "1", "--threads", str(driver.AT_ONCE)]]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=driver
 
 @app.task
 async def noop() -> int:
+    await driver.wait_async()
     return 0
 
 
@@ -33,8 +34,16 @@ async def prepare() -> None:
 
 
 def worker_commands() -> list[list[str]]:
-    worker = [sys.executable, "-m", "procrastinate", "--app", "peer_procrastinate.app", "worker", "--concurrency", "20"]
-    return [worker, worker]
+    return [_worker_command(20), _worker_command(20)]
+
+
+def one_worker_commands() -> list[list[str]]:
+    return [_worker_command(driver.AT_ONCE)]
+
+
+def _worker_command(at_once: int) -> list[str]:
+    worker = [sys.executable, "-m", "procrastinate", "--app", "peer_procrastinate.app", "worker"]
+    return [*worker, "--concurrency", str(at_once)]
 
 
 @asynccontextmanager

@@ -1,7 +1,8 @@
 """taskiq with taskiq-aio-pika (RabbitMQ) and taskiq-postgres (results), each as its README sets it up.
 
 By their defaults queues are quorum queues, publishing waits for the confirm, and a message is acknowledged once its
-result is saved. Two worker processes, its default.
+result is saved. Two worker processes, its default. The broker hands out no more than ten messages that are not
+acknowledged, its default; where tasks wait, as many as there are to wait at once.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ KEEPS = "a row at the end: the result"
 COUNT_DONE = "SELECT count(*) FROM taskiq_results WHERE result IS NOT NULL"
 IS_DONE = "SELECT 1 FROM taskiq_results WHERE task_id = %s AND result IS NOT NULL"
 
-broker = AioPikaBroker(driver.BROKER_URL).with_result_backend(AsyncpgResultBackend(driver.DATABASE_URL))
+broker = AioPikaBroker(
+    driver.BROKER_URL, **({"qos": driver.AT_ONCE} if driver.WAIT_SECONDS else {})
+).with_result_backend(AsyncpgResultBackend(driver.DATABASE_URL))
 
 
 @broker.task
 async def noop() -> int:
+    await driver.wait_async()
     return 0
 
 
@@ -35,6 +39,11 @@ async def prepare() -> None:
 
 def worker_commands() -> list[list[str]]:
     return [[sys.executable, "-m", "taskiq", "worker", "peer_taskiq:broker", "--workers", "2"]]
+
+
+def one_worker_commands() -> list[list[str]]:
+    worker = [sys.executable, "-m", "taskiq", "worker", "peer_taskiq:broker", "--workers", "1"]
+    return [[*worker, "--max-async-tasks", str(driver.AT_ONCE)]]
 
 
 @asynccontextmanager

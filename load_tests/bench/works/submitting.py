@@ -24,7 +24,7 @@ def accept(bench: Bench, *, in_flight: int) -> list[Figure]:
         before = bench.cpu()
         client.go()
         said = client.said(bench.processes)
-        spent = _spent(before, bench.cpu(), bench.tasks)
+        spent = cpu_figures(before, bench.cpu(), bench.tasks)
     return [Figure("rate", "1/s", bench.tasks / (said["submitted"] - said["started"])), *spent]
 
 
@@ -50,11 +50,11 @@ def end_to_end(bench: Bench) -> list[Figure]:
     with bench.client(warm_up=_WARM_UP, in_flight=16) as client, bench.progress() as progress:
         warm = _warm(bench)
         progress.until(warm)
-        before = bench.cpu()
+        kept, before = bench.database(), bench.cpu()
         client.go()
         said = client.said(bench.processes)
         ended = progress.until(warm + bench.tasks)
-        spent = _spent(before, bench.cpu(), bench.tasks)
+        spent = [*cpu_figures(before, bench.cpu(), bench.tasks), *_kept(kept, bench.database(), bench.tasks)]
         rows = [Figure("rate", "1/s", bench.tasks / (ended - said["started"])), *spent]
         memory = [Figure(f"memory-{group}", "MB", memory_mb(roots)) for group, roots in bench.groups.items()]
     return [*rows, *memory]
@@ -86,7 +86,17 @@ def _warm(bench: Bench) -> int:
     return -(-_WARM_UP // per_submit) * per_submit
 
 
-def _spent(before: Mapping[str, float], after: Mapping[str, float], tasks: int) -> list[Figure]:
-    used = {name: 1e6 * (after[name] - before.get(name, 0.0)) / tasks for name in after}
-    each = [Figure(f"cpu-{name}", "µs/task", value) for name, value in used.items()]
-    return [Figure("cpu", "µs/task", sum(used.values())), *each]
+def _kept(before: Mapping[str, float], after: Mapping[str, float], tasks: int) -> list[Figure]:
+    units = {"commits": "a task", "wal": "bytes/task", "data": "bytes/task"}
+    return [
+        Figure(f"postgres-{name}", unit, (after[name] - before[name]) / tasks) for name, unit in units.items() if before
+    ]
+
+
+def cpu_figures(
+    before: Mapping[str, float], after: Mapping[str, float], count: int, *, each: str = "task"
+) -> list[Figure]:
+    """CPU of all processes for each of these, and of which group."""
+    used = {name: 1e6 * (after[name] - before.get(name, 0.0)) / count for name in after}
+    groups = [Figure(f"cpu-{name}", f"µs/{each}", value) for name, value in used.items()]
+    return [Figure("cpu", f"µs/{each}", sum(used.values())), *groups]
