@@ -129,6 +129,7 @@ async def _answer(api: Api, options: argparse.Namespace, ids: Mapping[str, str])
 def _wake_up(kind: str, events: Sequence[Mapping[str, Any]], sent_at: float | None, called_at: float) -> WakeUp:
     """`sent_at`: None for a timer, of which an event says when it was due."""
     resumed = next(event for event in events if event["type"] == "task.resumed")
+    # `seq` counts from 1, so this is what came after it.
     started = next(event for event in events[resumed["seq"] :] if event["type"] == "task.started")
     if sent_at is None:
         timer = next(event for event in events if event["type"] == "timer.started")
@@ -141,11 +142,11 @@ def _time(text: str) -> float:
 
 
 def spans_of(wake_ups: Sequence[WakeUp]) -> dict[str, list[float]]:
-    """Seconds, by what is printed before them. The first of each kind is the wake-up; the others are parts or more."""
+    """Seconds, by what is printed before them. The first of each kind is the wake-up itself."""
     spans: dict[str, list[float]] = {}
     for kind in KINDS:
         own = [one for one in wake_ups if one.kind == kind]
-        spans[f"{kind} to running"] = [one.running_at - one.answered_at for one in own]
+        spans[kind] = [one.running_at - one.answered_at for one in own]
         spans[f"{kind} commit-to-running"] = [one.running_at - one.committed_at for one in own]
         spans[f"{kind} to model call"] = [one.called_at - one.answered_at for one in own]
     return spans
@@ -160,6 +161,9 @@ def main() -> int:
     with system(options, OPS_CORE_CONCURRENCY=options.concurrency) as under_test:
         spans = spans_of(asyncio.run(measure(options, under_test)))
     print(f"{set_up_name(options)}: {options.tasks:,} agents of each kind, {options.rate:g} answers a second")
+    print(
+        "from request or end of timer until the task runs again; of that, from the commit on; until the model is called"
+    )
     print(HEADING)
     for name, seconds in spans.items():
         print(row_of(name, seconds))

@@ -34,10 +34,11 @@ runs, which alternate between the systems.
 
 def write_page(latest: Mapping[str, Any]) -> None:
     """Page and chart of these results, in the form of `latest.json`."""
+    short = " One round of a tenth of the tasks: short runs flatter." if "--quick" in latest["command"] else ""
     machine = ", ".join(f"{name} {value}" for name, value in latest["machine"].items())
     PAGE.write_text(
         f"{_HEAD}Measured on {latest['date'][:10]} at commit `{latest['commit']}` with `{latest['command']}` "
-        f"({machine}).\n\n![Rates and latencies of all systems](benchmark.png)\n\n"
+        f"({machine}).{short}\n\n![Rates and latencies of all systems](benchmark.png)\n\n"
         f"## Bars\n\n{judged(latest['rows'])}\n## Figures\n\n{table(latest['rows'], latest['failed'])}"
     )
     write_chart(latest["rows"], CHART)

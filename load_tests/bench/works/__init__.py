@@ -44,13 +44,13 @@ class Work:
 
 
 WORKS = {
-    "accept-1": Work(partial(accept, in_flight=1), 10_000, 2_000),
+    "accept-1": Work(partial(accept, in_flight=1), 10_000, 1_000),
     "accept-16": Work(partial(accept, in_flight=16), 50_000, 5_000),
     "drain": Work(drain, 50_000, 5_000),
     "end-to-end": Work(end_to_end, 50_000, 5_000),
-    "latency": Work(latency, 600, 200, same_for_all=True),
+    "latency": Work(latency, 600, 100, same_for_all=True),
     "waiting-1000": Work(waiting, 1_000, 1_000, _WAITING_HUNDREDS, same_for_all=True, environment=WAITING),
-    "waiting-10000": Work(waiting, 10_000, 2_000, _WAITING_THOUSANDS, environment=WAITING),
+    "waiting-10000": Work(waiting, 10_000, 10_000, _WAITING_THOUSANDS, environment=WAITING),
     "steps": Work(steps, 1_000, 200, ("ours-inprocess",), environment=STEPS),
     "growth-0": Work(partial(growth, waiting_share=0.0), 0, 0, ("ours-inprocess",), alone=True),
     "growth-1m": Work(partial(growth, waiting_share=1.0), 1_000_000, 10_000, ("ours-inprocess",), alone=True),

@@ -39,6 +39,8 @@ def drain(bench: Bench) -> list[Figure]:
         head = int(_HEAD_SHARE * bench.tasks)
         progress.until(head)
         first, started = progress.done(), time.monotonic()
+        if first > bench.tasks / 2:
+            raise Failed(f"{bench.tasks} tasks are too few: {first} were done before the clock could be started")
         ended = progress.until(bench.tasks)
     return [Figure("rate", "1/s", (bench.tasks - first) / (ended - started))]
 
