@@ -55,10 +55,10 @@ def fence() -> None:
     from ops_core.worker.held import HeldRun
     from ops_core.worker.host import AgentHost
 
-    fenced = "AND t.epoch = a.epoch AND t.status = 'running'"
+    fenced = "AND epoch = a.epoch AND (status = 'running') IS TRUE"
     assert fenced in statements._APPEND_IF_HELD
     statements._APPEND_IF_HELD = statements._APPEND_IF_HELD.replace(fenced, "")
-    assert "AND t.epoch = h.epoch" in leases._RENEW_IF_HELD
+    assert "AND epoch = h.epoch" in leases._RENEW_IF_HELD
     HeldRun.is_late = lambda self: False  # type: ignore[method-assign]
     AgentHost._on_renewed = lambda self, asked, renewal: None  # type: ignore[method-assign]
 
