@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from itertools import pairwise
 from uuid import uuid4
 
 import pytest
 
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Nudge, NudgeKind
+from ops_core.services import due
 from ops_core.services.due import DueAlarm
 from ops_core.tests.fakes import FakeNudges
 
@@ -89,18 +91,17 @@ async def test_what_is_due_and_held_by_others_is_looked_at_ever_less_often() -> 
 async def test_however_many_nudges_come_the_looks_keep_their_distance() -> None:
     nudges = FakeNudges()
     sleeping = alarm(FakeClock(None), nudges)
-    looks = 0
+    looks: list[float] = [time.monotonic()]
 
     async def look() -> None:
-        nonlocal looks
         while True:
             await sleeping.sleep(LONG, found=0)
-            looks += 1
+            looks.append(time.monotonic())
 
     looking = asyncio.create_task(look())
-    began = time.monotonic()
-    while time.monotonic() - began < 0.3:
-        nudges.send([Nudge(NudgeKind.due, uuid4(), 0)])
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        while len(looks) < 5:
+            nudges.send([Nudge(NudgeKind.due, uuid4(), 0)])
+            await asyncio.sleep(0)
     looking.cancel()
-    assert 2 <= looks <= 16
+    assert min(later - sooner for sooner, later in pairwise(looks[1:])) >= due._SHORTEST_SECONDS * 0.9
