@@ -62,7 +62,7 @@ Recalled: TypeAlias = StepResult | StepIntent | None
 
 
 class Journal(Protocol):
-    """Where steps are kept. Every write is durable when the call returns."""
+    """Where steps are kept. What is awaited is durable when the call returns."""
 
     def recall(self, key: str) -> Recalled:
         """What is known of this step: its result, else its intent, else nothing."""
@@ -74,12 +74,16 @@ class Journal(Protocol):
             RunRevoked: this run may not write any more; nothing was written.
         """
 
-    async def record(self, result: StepResult, *, last: bool = False) -> None:
-        """Write what came of a step. With `last` the run ends with it: nothing more is done before whoever called the
-        agent has its report, and the result may be written together with what he writes of the end.
+    async def record(self, result: StepResult) -> None:
+        """Write what came of a step.
 
         Raises:
             RunRevoked: this run may not write any more; nothing was written.
+        """
+
+    def conclude(self, result: StepResult) -> None:
+        """Keep what came of the step that ends the run. Nothing more is done before whoever called the agent has its
+        report: it may be written together with what he writes of the end.
         """
 
     def answer(self, key: str) -> JsonObject | None:
@@ -115,7 +119,10 @@ class MemoryJournal:
     async def intend(self, intent: StepIntent) -> None:
         self.intents[intent.key] = intent
 
-    async def record(self, result: StepResult, *, last: bool = False) -> None:
+    async def record(self, result: StepResult) -> None:
+        self.results[result.key] = result
+
+    def conclude(self, result: StepResult) -> None:
         self.results[result.key] = result
 
     def answer(self, key: str) -> JsonObject | None:

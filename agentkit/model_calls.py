@@ -65,24 +65,31 @@ class ModelCaller:
                 now=f"agent definition {self._fingerprint[:8]}",
             )
         if isinstance(known, StepResult):
-            answered = self._answered(known)
+            response = response_from_json(known.payload)
+            answered = Answered(response, self._decide(response), known.seconds)
             self._tell(answered, key, replayed=True)
             return answered
-        result = await self._execute(key, await make_prompt())
+        response, seconds = await self._execute(key, await make_prompt())
+        result = StepResult(
+            key=key,
+            kind=StepKind.llm,
+            fingerprint=self._fingerprint,
+            payload=response_to_json(response),
+            seconds=seconds,
+        )
         try:
-            answered = self._answered(result)
+            answered = Answered(response, self._decide(response), seconds)
         except Exception:
             # Whatever it is worth, it is paid for.
             await record_even_if_cancelled(self._journal, result)
             raise
         is_last = isinstance(answered.decision, Answer)
-        await record_even_if_cancelled(self._journal, result, last=is_last)
+        if is_last:
+            self._journal.conclude(result)
+        else:
+            await record_even_if_cancelled(self._journal, result)
         self._tell(answered, key, is_last=is_last)
         return answered
-
-    def _answered(self, done: StepResult) -> Answered:
-        response = response_from_json(done.payload)
-        return Answered(response, self._decide(response), done.seconds)
 
     def _tell(self, answered: Answered, key: str, *, replayed: bool = False, is_last: bool = False) -> None:
         self._hooks.step_finished(
@@ -95,20 +102,15 @@ class ModelCaller:
             is_last=is_last,
         )
 
-    async def _execute(self, key: str, prompt: Prompt) -> StepResult:
+    async def _execute(self, key: str, prompt: Prompt) -> tuple[LlmResponse, float]:
+        """What the model said, and how many seconds it took."""
         self._journal.check()
         self._hooks.step_started(key, StepKind.llm, self._llm.model)
         started = time.monotonic()
         response = await self._complete(key, prompt)
         if self._hooks.wants_text:
             self._hooks.text_ended(key)
-        return StepResult(
-            key=key,
-            kind=StepKind.llm,
-            fingerprint=self._fingerprint,
-            payload=response_to_json(response),
-            seconds=time.monotonic() - started,
-        )
+        return response, time.monotonic() - started
 
     async def _complete(self, key: str, prompt: Prompt) -> LlmResponse:
         limit = self._timeout_seconds

@@ -10,13 +10,13 @@ from agentkit.journal import Journal, StepResult
 _RECORD_SECONDS = 3.0
 
 
-async def record_even_if_cancelled(journal: Journal, result: StepResult, *, last: bool = False) -> None:
+async def record_even_if_cancelled(journal: Journal, result: StepResult) -> None:
     """Write the result. A cancellation that comes now waits until that is done, or cannot be.
 
     Raises:
         RunRevoked: this run may not write any more; nothing was written.
     """
-    writing = asyncio.ensure_future(journal.record(result, last=last))
+    writing = asyncio.ensure_future(journal.record(result))
     try:
         await asyncio.shield(writing)
     except asyncio.CancelledError:

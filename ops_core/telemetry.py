@@ -66,6 +66,7 @@ class LogEvent(StrEnum):
     housekeeper_tick_failed = "housekeeper.tick_failed"
     housekeeper_took_back = "housekeeper.took_back"
     housekeeper_rang = "housekeeper.rang"
+    watch_failed = "watch.failed"
     request_failed = "request.failed"
     request_served = "request.served"
     agent_registered = "agent.registered"
@@ -113,14 +114,10 @@ def configure_logging(*, level: str, json_lines: bool | None = None) -> None:
         shared.append(_spell_out_control_characters)
         renderer = structlog.dev.ConsoleRenderer()
     structlog.configure(
-        # First, so that a line nobody will see costs next to nothing.
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        # A line that nobody will see costs next to nothing.
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)

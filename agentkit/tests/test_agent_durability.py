@@ -73,10 +73,18 @@ class DyingJournal(MemoryJournal):
             self._writes_left = -1
             raise Died
 
-    async def record(self, result: StepResult, *, last: bool = False) -> None:
+    async def record(self, result: StepResult) -> None:
         if self._dies() and not self._after:
             raise Died
         await super().record(result)
+        if self._writes_left == 0:
+            self._writes_left = -1
+            raise Died
+
+    def conclude(self, result: StepResult) -> None:
+        if self._dies() and not self._after:
+            raise Died
+        super().conclude(result)
         if self._writes_left == 0:
             self._writes_left = -1
             raise Died
@@ -292,9 +300,13 @@ async def test_a_run_with_waits_makes_as_many_writes_as_are_killed_here() -> Non
             self.writes += 1
             await super().intend(intent)
 
-        async def record(self, result: StepResult, *, last: bool = False) -> None:
+        async def record(self, result: StepResult) -> None:
             self.writes += 1
             await super().record(result)
+
+        def conclude(self, result: StepResult) -> None:
+            self.writes += 1
+            super().conclude(result)
 
     journal = Counted()
     await Waiting(journal).run_to_the_end()
@@ -437,7 +449,7 @@ async def test_a_cancelled_run_still_records_the_effect_that_has_happened() -> N
             super().__init__()
             self.writing, self.may_write = asyncio.Event(), asyncio.Event()
 
-        async def record(self, result: StepResult, *, last: bool = False) -> None:
+        async def record(self, result: StepResult) -> None:
             if result.kind is StepKind.tool:
                 self.writing.set()
                 await self.may_write.wait()

@@ -44,7 +44,7 @@ class Amnesia(MemoryJournal):
 
     deaths = 1
 
-    async def record(self, result: StepResult, *, last: bool = False) -> None:
+    async def record(self, result: StepResult) -> None:
         if result.key == "1/tool/1" and self.deaths:
             self.deaths -= 1
             raise Died
@@ -234,7 +234,7 @@ async def test_a_tool_that_is_still_out_of_reach_when_it_may_be_called_again_lea
 
 async def test_a_question_about_one_call_stops_the_run_before_its_siblings_act() -> None:
     class Split(Amnesia):
-        async def record(self, result: StepResult, *, last: bool = False) -> None:
+        async def record(self, result: StepResult) -> None:
             if result.key.startswith("1/tool/"):
                 raise Died
             await super().record(result)

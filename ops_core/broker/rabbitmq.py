@@ -173,8 +173,8 @@ class RabbitmqConsumer(GatedConsumer):
     def _settle(self, message: MessageProxy, *, acknowledged: bool) -> None:
         if not is_delivered_by(message, self) or message.tag not in self._in_hand:
             return
-        self._in_hand.discard(message.tag)
         with self._settled_lock:
+            self._in_hand.discard(message.tag)
             self._settled.append((message.tag, acknowledged))
             wake = len(self._settled) == 1
         if wake:
@@ -184,11 +184,17 @@ class RabbitmqConsumer(GatedConsumer):
         """In the consumer's thread."""
         with self._settled_lock:
             settled, self._settled = self._settled, []
+            open_from = min(self._in_hand, default=None)
         for tag, acknowledged in settled:
-            if acknowledged:
-                self._channel.basic_ack(tag)
-            else:
+            if not acknowledged:
                 self._channel.basic_nack(tag, requeue=True)
+        acks = [tag for tag, acknowledged in settled if acknowledged]
+        # One acknowledgement speaks for all that came before the first open ticket.
+        if together := [tag for tag in acks if open_from is None or tag < open_from]:
+            self._channel.basic_ack(max(together), multiple=True)
+        for tag in acks:
+            if open_from is not None and tag > open_from:
+                self._channel.basic_ack(tag)
 
     def _call(self, callback: Any) -> None:
         """Have the consumer's thread do this; from any thread."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -82,7 +83,8 @@ class RunStopReason(StrEnum):
 
 class RunControl(Protocol):
     """What a runner can ask about the right to act. When a reason arises, the worker also cancels the run's asyncio
-    task (at once for `cancel` and `lost`, after the time to reach a step boundary for `drain`), but never twice."""
+    task (at once for `cancel` and `lost`, after the time to reach a step boundary for `drain`), but never twice, and
+    not while it is undisturbed."""
 
     @property
     def lease(self) -> Lease: ...
@@ -90,3 +92,6 @@ class RunControl(Protocol):
     @property
     def stop_reason(self) -> RunStopReason | None:
         """Why the run must stop; None to go on. `lost` wins over the others."""
+
+    def undisturbed(self) -> AbstractContextManager[None]:
+        """Inside nothing cancels the run: for what is short, and needed to stop well. Look at `stop_reason` after."""

@@ -28,6 +28,9 @@ _WAIT = "wait"
 #: Round of the events that a fork has copied from the task it was made of.
 _ADOPTED_ROUND = 0
 
+#: Of what a model call has used, by the same names in a task's usage.
+_TOKEN_KINDS = ("input_tokens", "output_tokens", "cached_input_tokens", "reasoning_tokens")
+
 _RESULT_TYPES = {StepKind.llm: EventType.llm_completed, StepKind.tool: EventType.tool_completed}
 
 
@@ -50,19 +53,12 @@ class TaskJournal:
     def usage(self) -> TaskUsage:
         """What the steps known so far have used: replayed ones too, but not those that a fork took over."""
         steps = [step for step in self._results.values() if step.fingerprint != ADOPTED]
-        calls = [s for s in steps if s.kind is StepKind.llm]
-
-        def tokens(kind: str) -> int:
-            return sum(int(s.payload["usage"].get(kind, 0)) for s in calls)
-
+        calls = [step.payload["usage"] for step in steps if step.kind is StepKind.llm]
         return TaskUsage(
             steps=len(calls),
             tool_calls=len(steps) - len(calls),
-            input_tokens=tokens("input_tokens"),
-            output_tokens=tokens("output_tokens"),
-            cached_input_tokens=tokens("cached_input_tokens"),
-            reasoning_tokens=tokens("reasoning_tokens"),
-            active_seconds=round(sum(s.seconds for s in steps), 6),
+            active_seconds=round(sum([step.seconds for step in steps]), 6),
+            **{kind: sum([call.get(kind, 0) for call in calls]) for kind in _TOKEN_KINDS},
         )
 
     @property
@@ -124,29 +120,16 @@ class TaskJournal:
         )
         self._intents[intent.key] = intent
 
-    async def record(self, result: StepResult, *, last: bool = False) -> None:
-        event = NewEvent(
-            type=_RESULT_TYPES[result.kind],
-            step_key=result.key,
-            phase=StepPhase.result,
-            payload={
-                **result.payload,
-                "kind": result.kind.value,
-                "fingerprint": result.fingerprint,
-                "seconds": round(result.seconds, 6),
-            },
-        )
-        if last and self._last_step is None:
-            self._last_step = event
-        else:
-            await self._append(event)
+    async def record(self, result: StepResult) -> None:
+        await self._append(_result_event(result))
+        self._results[result.key] = result
+
+    def conclude(self, result: StepResult) -> None:
+        assert self._last_step is None, "a run ends once"
+        self._last_step = _result_event(result)
         self._results[result.key] = result
 
     async def _append(self, event: NewEvent) -> None:
-        held, self._last_step = self._last_step, None
-        if held is not None:
-            # It was not the last one after all.
-            await self._append(held)
         try:
             await retry_until_lost(self._control, lambda: self._runs.append(self._control.lease, event))
         except RunLost as error:
@@ -176,6 +159,20 @@ class TaskJournal:
             self._intents[event.step_key] = StepIntent(
                 key=event.step_key, kind=kind, fingerprint=fingerprint, payload=payload
             )
+
+
+def _result_event(result: StepResult) -> NewEvent:
+    return NewEvent(
+        type=_RESULT_TYPES[result.kind],
+        step_key=result.key,
+        phase=StepPhase.result,
+        payload={
+            **result.payload,
+            "kind": result.kind.value,
+            "fingerprint": result.fingerprint,
+            "seconds": round(result.seconds, 6),
+        },
+    )
 
 
 async def retry_until_lost(control: RunControl, ask: Callable[[], Awaitable[T]]) -> T:

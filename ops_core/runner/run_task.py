@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from agentkit import Agent as RunnableAgent
 from agentkit.errors import AgentkitError, ConfigurationError, LlmError, RunRevoked
@@ -27,8 +27,6 @@ from ops_core.services.expressions import prepare_expressions
 from ops_core.telemetry import LogEvent, get_logger
 
 _log = get_logger()
-
-T = TypeVar("T")
 
 #: The number of `task.started` in a log that has nothing but `task.submitted` before it.
 _SEQ_OF_FIRST_CLAIM = 2
@@ -123,29 +121,27 @@ class TaskRunner:
         """What earlier claims wrote. The log numbers its events without a gap, so the first claim need not look."""
         if task.seq <= _SEQ_OF_FIRST_CLAIM:
             return ()
-        return await _whatever_is_asked(
-            retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
-        )
+        with control.undisturbed():
+            return await retry_until_lost(control, lambda: self._runs.load_journal(task.id, round=task.round))
 
     async def _finish(
         self, task: Task, control: RunControl, outcome: Outcome, last_step: NewEvent | None = None
     ) -> Ended:
-        def finish(how: Outcome, step: NewEvent | None) -> Coroutine[Any, Any, Ended]:
-            def ask() -> Coroutine[Any, Any, Ended]:
-                return self._runs.finish(control.lease, how, last_step=step, parent_id=task.parent_id)
+        def finish(how: Outcome, step: NewEvent | None) -> Awaitable[Ended]:
+            ask = partial(self._runs.finish, control.lease, how, last_step=step, parent_id=task.parent_id)
+            return retry_until_lost(control, ask)
 
-            return _whatever_is_asked(retry_until_lost(control, ask))
-
-        try:
-            return await finish(outcome, last_step)
-        except InvalidInput as error:
-            # It would be refused as often as the task is run.
-            failed = Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage)
-        try:
-            return await finish(failed, last_step)
-        except InvalidInput:
-            # It is the step that is refused.
-            return await finish(failed, None)
+        with control.undisturbed():
+            try:
+                return await finish(outcome, last_step)
+            except InvalidInput as error:
+                # It would be refused as often as the task is run.
+                failed = Failed(error=TaskError("result_unstorable", error.detail[:2000]), usage=outcome.usage)
+            try:
+                return await finish(failed, last_step)
+            except InvalidInput:
+                # It is the step that is refused.
+                return await finish(failed, None)
 
     async def _execute(
         self,
@@ -155,11 +151,12 @@ class TaskRunner:
         live: LiveTextHooks | None,
     ) -> Outcome:
         """How the run ends. Whatever goes wrong is an outcome; only a lost lease is raised."""
-        deadline, attempt = asyncio.timeout(_remaining_seconds(task)), asyncio.timeout(task.attempt_timeout_seconds)
+        left, for_attempt = _remaining_seconds(task), task.attempt_timeout_seconds
+        limit = asyncio.timeout(min((seconds for seconds in (left, for_attempt) if seconds is not None), default=None))
         try:
             # It may have been told to stop while its journal was read.
             journal.check()
-            async with deadline, attempt:
+            async with limit:
                 ran = await self._run_agent(task, control, journal, live)
         except (asyncio.CancelledError, RunRevoked) as stop:
             return _stopped(stop, control, journal.usage)
@@ -168,9 +165,9 @@ class TaskRunner:
         except RunLost:
             raise
         except Exception as error:  # noqa: BLE001  outermost frame of a run: a fault in one task stays in it
-            if isinstance(error, TimeoutError) and deadline.expired():
-                return Failed(error=_timed_out(task), usage=journal.usage)
-            if isinstance(error, TimeoutError) and attempt.expired():
+            if isinstance(error, TimeoutError) and limit.expired():
+                if left is not None and (for_attempt is None or left <= for_attempt):
+                    return Failed(error=_timed_out(task), usage=journal.usage)
                 return self._after_failure(task, attempt_timed_out(task), journal)
             _log.exception(LogEvent.run_failed)
             return Failed(error=TaskError("internal", f"{type(error).__name__}: {error}"[:2000]), usage=journal.usage)
@@ -225,19 +222,6 @@ class TaskRunner:
         return after_failure(
             task, error, journal.usage, policy=policy, rng=self._rng, retry_after_seconds=retry_after_seconds
         )
-
-
-async def _whatever_is_asked(work: Coroutine[Any, Any, T]) -> T:
-    """What the work returns, although the run is told to stop meanwhile: it is told once (see `RunControl`), and what
-    is read or written here is short, and needed to stop well."""
-    doing = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(doing)
-    except asyncio.CancelledError as stop:
-        if doing.cancelled():
-            raise
-        _take_back_cancellation(stop)
-        return await doing
 
 
 def run_id_of(task: Task) -> str:

@@ -58,12 +58,12 @@ def plain_end(
 ) -> PlainEnd:
     """The same of a first claim, without its row: what `ended` would make of it if nothing follows."""
     usage = _usage(outcome.usage)
-    facts: JsonObject = {"usage": _flat(outcome.usage), "epoch": epoch}
+    facts = f'"usage":{usage},"epoch":{epoch}'
     if isinstance(outcome, Completed):
         status, event, error = TaskStatus.completed, EventType.task_completed, None
     else:
         status, event, error = TaskStatus.failed, EventType.task_failed, dump_json(_flat(outcome.error))
-        facts = {"error": _flat(outcome.error), **facts}
+        facts = f'"error":{error},{facts}'
     return PlainEnd(
         task_id=task_id,
         epoch=epoch,
@@ -72,7 +72,7 @@ def plain_end(
         error=error,
         usage=usage,
         event=event,
-        payload=dump_json(facts),
+        payload=f"{{{facts}}}",
         last_step=last_step,
     )
 

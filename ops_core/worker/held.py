@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from ops_core.domain.task import Task
 from ops_core.ports import Lease, RunStopReason
@@ -41,6 +42,7 @@ class HeldRun:
         self._reason: RunStopReason | None = None
         self._running: asyncio.Task[None] | None = None
         self._interrupted_at: float | None = None
+        self._is_undisturbed = False
 
     @property
     def log_fields(self) -> dict[str, object]:
@@ -68,7 +70,15 @@ class HeldRun:
         if self._running is None or self._interrupted_at is not None:
             return False
         self._interrupted_at = self._clock()
-        return self._running.cancel()
+        return True if self._is_undisturbed else self._running.cancel()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        self._is_undisturbed = True
+        try:
+            yield
+        finally:
+            self._is_undisturbed = False
 
     def is_deaf(self) -> bool:
         """It was interrupted so long ago that it will not stop."""

@@ -152,6 +152,22 @@ async def test_an_unsettled_ticket_goes_to_somebody_else_when_its_consumer_close
     await take(world.consumer(Slots(5)))
 
 
+async def test_of_tickets_settled_together_each_gets_its_own_end(world: World) -> None:
+    """The trap: one acknowledgement for several speaks for all that came before, settled or not."""
+    await world.doorbell.ring([Ring("q", 1, uuid4()) for _ in range(6)])
+    consumer = world.consumer(Slots(7))
+    taken = [await take(consumer) for _ in range(6)]
+    for place in (1, 3, 4, 0):
+        consumer.ack(taken[place])
+    consumer.nack(taken[2])
+    back = await take(consumer)
+    assert ticket_in(back).task_id == ticket_in(taken[2]).task_id
+    await asyncio.to_thread(consumer.close)
+    await world.wait_until_ready(2)
+    left = [ticket_in(await take(other)).task_id for other in [world.consumer(Slots(2))] for _ in range(2)]
+    assert set(left) == {ticket_in(taken[2]).task_id, ticket_in(taken[5]).task_id}
+
+
 async def test_a_ticket_of_another_consumer_is_never_settled(world: World) -> None:
     await world.doorbell.ring([Ring("q")])
     first = world.consumer(Slots(5))

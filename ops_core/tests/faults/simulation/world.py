@@ -6,7 +6,8 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,7 @@ class Run:
         self._renewed_at = world.loop.time()
         self._gates: list[asyncio.Future[None]] = []
         self.running: asyncio.Task[Any] | None = None
+        self._is_undisturbed = False
 
     @property
     def stop_reason(self) -> RunStopReason | None:
@@ -116,8 +118,16 @@ class Run:
     def stop(self, reason: RunStopReason, *, now: bool) -> None:
         if self._reason is None:
             self._reason = reason
-            if now and self.running is not None:
+            if now and self.running is not None and not self._is_undisturbed:
                 self.running.cancel()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        self._is_undisturbed = True
+        try:
+            yield
+        finally:
+            self._is_undisturbed = False
 
 
 class Node:

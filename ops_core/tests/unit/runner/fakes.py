@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -183,6 +185,7 @@ class FakeControl:
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
         self.reason: RunStopReason | None = None
+        self.is_undisturbed = False
 
     @property
     def lease(self) -> Lease:
@@ -191,6 +194,20 @@ class FakeControl:
     @property
     def stop_reason(self) -> RunStopReason | None:
         return self.reason
+
+    def interrupt(self, running: asyncio.Task[Any], reason: RunStopReason) -> None:
+        """As a worker does it."""
+        self.reason = reason
+        if not self.is_undisturbed:
+            running.cancel()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        self.is_undisturbed = True
+        try:
+            yield
+        finally:
+            self.is_undisturbed = False
 
 
 def claimed_task(definition: AgentDefinition, goal: str = "What is 6 * 7?", **changes: object) -> Task:

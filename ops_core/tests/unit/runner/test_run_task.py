@@ -14,7 +14,6 @@ import pytest
 
 from agentkit import Agent
 from agentkit.errors import AgentkitError, BadCredentials, LlmError, LlmUnavailable, OutcomeUnknown, RateLimited
-from agentkit.journal import StepKind, StepResult
 from agentkit.limits import Limits
 from agentkit.testing import ScriptedLlm
 from agentkit.tools.base import OnUnknown
@@ -25,7 +24,6 @@ from ops_core.domain.task import TaskStatus
 from ops_core.errors import InvalidInput, RunLost
 from ops_core.ports import Ended, Lease, Ring, RunStopReason
 from ops_core.runner import run_task
-from ops_core.runner.journal import TaskJournal
 from ops_core.runner.run_agent import goal_of
 from ops_core.runner.run_task import TaskRunner
 from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
@@ -44,8 +42,7 @@ def interrupted(runs: FakeRuns, method: str) -> Iterator[Callable[..., Awaitable
 
     async def interrupt(running: asyncio.Task[Any], control: FakeControl, reason: RunStopReason) -> None:
         await asyncio.wait_for(asked.wait(), 5)
-        control.reason = reason
-        running.cancel()
+        control.interrupt(running, reason)
         await asyncio.sleep(0)
         go_on.set()
 
@@ -434,18 +431,6 @@ async def test_the_last_answer_is_written_whatever_the_end_is(monkeypatch: pytes
     assert await bench.runner.run(task, bench.control(task)) is TaskStatus.failed
     assert [event.step_key for event in bench.runs.events] == ["1/llm"]
     assert bench.runs.outcomes[0].usage.steps == 1
-
-
-async def test_what_comes_after_the_last_step_is_written_after_it() -> None:
-    """An agent that goes on all the same loses nothing."""
-    bench = Bench(ScriptedLlm([]))
-    task = claimed_task(DEFINITION)
-    journal = TaskJournal(bench.runs, bench.control(task), round=1, events=())
-    for n in (1, 2):
-        step = StepResult(key=f"{n}/llm", kind=StepKind.llm, fingerprint="f", payload={"usage": {}}, seconds=0.1)
-        await journal.record(step, last=True)
-    assert [event.step_key for event in bench.runs.events] == ["1/llm", "2/llm"]
-    assert journal.last_step is None
 
 
 async def test_of_a_result_that_cannot_be_stored_the_answer_is_kept() -> None:
