@@ -52,6 +52,7 @@ def make_app(
     app.state.services, app.state.config, app.state.draining = services, config, Draining()
     install_error_handlers(app)
     for module in (tasks, signals, events, approvals, schedules, queues, agents, health, docs_page, error_pages):
-        app.include_router(module.router)
+        # As they are, not by include_router: it would look for a request's route twice, first in a router of routers.
+        app.routes.extend(module.router.routes)
     describe(app)
     return app

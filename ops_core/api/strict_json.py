@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
 from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from pydantic import BaseModel, ValidationError
 
 from ops_core.errors import MalformedRequest, PayloadTooLarge, UnsupportedContentType
 from ops_core.services.json_shape import is_nested_deeper
@@ -26,6 +28,30 @@ class StrictRoute(APIRoute):
             if await strict.body():
                 await strict.json()
             return await handle(strict)
+
+        return read_then_handle
+
+
+class DirectRoute(APIRoute):
+    """A route whose handler is called with its body, read by our rules, and the request, of which it asks the rest.
+    FastAPI describes it and does not serve it: its injection is a fifth of what the HTTP side of a request costs.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle, model = self.endpoint, self.body_field and self.body_field.field_info.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+
+        async def read_then_handle(request: Request) -> Response:
+            strict = _StrictRequest(request.scope, request.receive)
+            if not await strict.body():
+                raise RequestValidationError([{"type": "missing", "loc": ("body",), "msg": "Field required"}])
+            try:
+                body = model.model_validate(await strict.json())
+            except ValidationError as exc:
+                raise RequestValidationError([{**one, "loc": ("body", *one["loc"])} for one in exc.errors()]) from exc
+            response: Response = await handle(body, strict)
+            return response
 
         return read_then_handle
 

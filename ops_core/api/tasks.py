@@ -21,7 +21,7 @@ from ops_core.api.door import (
 )
 from ops_core.api.long_wait import patience_seconds, unless_interrupted
 from ops_core.api.openapi import answers
-from ops_core.api.strict_json import StrictRoute
+from ops_core.api.strict_json import DirectRoute, StrictRoute
 from ops_core.domain.task import Task
 from ops_core.errors import FieldProblem, InvalidInput
 from ops_core.wire.forks import ForkIn
@@ -45,8 +45,7 @@ router = APIRouter(prefix=f"{PREFIX}/tasks", tags=["tasks"], route_class=StrictR
 _PREFER_DESCRIPTION = "`wait=30`: as `?wait=30` (RFC 7240)."
 Prefer = Annotated[str | None, Header(alias="Prefer", description=_PREFER_DESCRIPTION)]
 _USUAL_WAIT_SECONDS = 30.0
-# The parameters of a submit. It reads them itself: it is the hottest operation, and FastAPI's reading of these three
-# would cost it a sixth of its time (350 against 290 µs).
+# The parameters of a submit, which reads them itself: it is the hottest operation, and goes by a DirectRoute.
 _SUBMIT_PARAMETERS = [
     {
         "name": "wait",
@@ -68,24 +67,6 @@ _HEADERS = {
 }
 
 
-@router.post(
-    "",
-    status_code=201,
-    openapi_extra={"parameters": _SUBMIT_PARAMETERS},
-    responses=answers(
-        TaskOut,
-        TASK_EXAMPLE,
-        "The task is kept and will run.",
-        status=201,
-        more={
-            200: {
-                "model": TaskOut,
-                "description": "The idempotency key was known: the first task.",
-                "headers": _HEADERS,
-            }
-        },
-    ),
-)
 async def submit_task(body: TaskIn, request: Request) -> Response:
     """Submit a task."""
     door, headers = door_of(request), request.headers
@@ -102,6 +83,29 @@ async def submit_task(body: TaskIn, request: Request) -> Response:
     if wait is None and patience:
         answered["Preference-Applied"] = f"wait={patience:g}"
     return reply(TaskOut.from_domain(task), 200 if submitted.replayed else 201, answered)
+
+
+router.add_api_route(
+    "",
+    submit_task,
+    methods=["POST"],
+    route_class_override=DirectRoute,
+    status_code=201,
+    openapi_extra={"parameters": _SUBMIT_PARAMETERS},
+    responses=answers(
+        TaskOut,
+        TASK_EXAMPLE,
+        "The task is kept and will run.",
+        status=201,
+        more={
+            200: {
+                "model": TaskOut,
+                "description": "The idempotency key was known: the first task.",
+                "headers": _HEADERS,
+            }
+        },
+    ),
+)
 
 
 @router.post(

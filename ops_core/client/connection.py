@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -30,6 +31,8 @@ MAX_PAUSE_SECONDS: Final = 30.0
 TRY_AGAIN: Final = frozenset({429, 502, 503, 504})
 #: Characters of a foreign answer that an error shows.
 _SHOWN_CHARS: Final = 200
+# Most requests go to the same few places, and reading a URL is a tenth of what a request costs.
+_url = lru_cache(maxsize=64)(httpx2.URL)
 
 
 class Connection:
@@ -51,13 +54,13 @@ class Connection:
         if api_key is not None:
             headers["Authorization"] = f"Bearer {api_key}"
         try:
+            target = httpx2.URL(self.url)
             self._http = httpx2.Client(
-                base_url=self.url,
                 headers=headers,
                 timeout=timeout_seconds,
                 transport=transport,
                 # A proxy of the environment cannot know what runs on this machine.
-                trust_env=not _is_this_machine(httpx2.URL(self.url).host),
+                trust_env=not _is_this_machine(target.host),
             )
         except (httpx2.InvalidURL, ValueError) as error:
             raise ClientError(f"{url!r} is not the URL of a server: {error}") from error
@@ -116,7 +119,7 @@ class Connection:
         timeout = httpx2.Timeout(self.timeout_seconds, read=timeout_seconds)
         with (
             self._translated(),
-            self._http.stream("GET", path, headers=headers, timeout=timeout) as response,
+            self._http.stream("GET", self.url + path, headers=headers, timeout=timeout) as response,
         ):
             if response.status_code >= 300:
                 response.read()
@@ -151,7 +154,9 @@ class Connection:
         """The answer, if it is a success or one of the status codes to accept."""
         timeout = httpx2.Timeout(self.timeout_seconds, read=timeout_seconds or self.timeout_seconds)
         try:
-            request = self._http.build_request(method, path, params=params, json=body, headers=headers, timeout=timeout)
+            request = self._http.build_request(
+                method, _url(self.url + path), params=params, json=body, headers=headers, timeout=timeout
+            )
         except (ValueError, TypeError, RecursionError) as error:
             # UnicodeEncodeError is a ValueError: bytes of a command line that were no UTF-8, or half a surrogate pair.
             raise RequestUnsendable(f"the request cannot be written as JSON in UTF-8: {error}") from error
