@@ -54,10 +54,17 @@ class LiveText:
         """Something is missing before a piece that is here: the text so far has to be read."""
         return any(step.early for step in self._steps.values())
 
+    def lacks(self, piece: TextDelta) -> bool:
+        """Whether it has still to be given the piece, or the end of it."""
+        if piece.epoch < self._epoch or piece.step_key in self._finished:
+            return False
+        step = self._steps.get(piece.step_key)
+        return piece.epoch > self._epoch or step is None or piece.end > step.known
+
     def add(self, pieces: Iterable[TextDelta]) -> Iterator[TextDelta]:
         """What can be told now, each character once for each epoch; a piece from the start may be the text so far."""
         for piece in pieces:
-            if piece.epoch < self._epoch or piece.step_key in self._finished:
+            if not self.lacks(piece):
                 continue
             if piece.epoch > self._epoch:
                 self._epoch = piece.epoch

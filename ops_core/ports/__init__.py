@@ -35,5 +35,6 @@ from ops_core.ports.schedules import ScheduleStore as ScheduleStore
 from ops_core.ports.signals import Sent as Sent
 from ops_core.ports.signals import SignalStore as SignalStore
 from ops_core.ports.tasks import Added as Added
+from ops_core.ports.tasks import Glance as Glance
 from ops_core.ports.tasks import TaskQuery as TaskQuery
 from ops_core.ports.tasks import TaskStore as TaskStore

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -42,6 +42,16 @@ class TaskQuery:
     limit: int = 50
 
 
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """As much of a task as tells whether somebody who watches it has to look."""
+
+    #: How far its log has grown.
+    seq: int
+    #: The claim under which it runs; None when it does not run.
+    running_epoch: int | None
+
+
 class TaskStore(Protocol):
     """The rows of tasks, as services need them. Every write is committed when the call returns.
 
@@ -71,6 +81,12 @@ class TaskStore(Protocol):
 
     async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
         """The text so far of each step that a model is writing in this epoch, each as one piece from its start."""
+
+    async def list_texts(self, epochs: Mapping[UUID, int]) -> Mapping[UUID, Sequence[TextDelta]]:
+        """As `list_text`, of many tasks at once; those that have no text are left out."""
+
+    async def glance(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Glance]:
+        """Many tasks at once; those that there are not are left out. Of every namespace: it is not for callers."""
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         """Cancel at once, or request it when the task runs; its children too. Harmless when it was requested before.

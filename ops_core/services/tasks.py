@@ -35,7 +35,7 @@ from ops_core.services.relay import SupportsAnnounce
 from ops_core.services.submission import Submission
 from ops_core.services.submission_check import SubmissionCheck, combined
 from ops_core.services.text_watch import TextWatch
-from ops_core.services.watch import FALLBACK_SECONDS, TaskWatch
+from ops_core.services.watch import TaskWatch
 from ops_core.telemetry import LogEvent, get_logger
 
 __all__ = ["Submission", "Submitted", "SupportsAnnounce", "TaskFilter", "TaskLimits", "TaskPage", "TaskService"]
@@ -98,7 +98,7 @@ class TaskService:
         self._limits = limits
         self._check = SubmissionCheck(tasks=tasks, agents=agents, limits=limits, model_check=model_check, clock=clock)
         self._fork_check = ForkCheck(agents=agents, limits=limits, model_check=model_check)
-        self._watch = TaskWatch(nudges)
+        self._watch = TaskWatch(nudges, tasks)
         self._log = get_logger()
 
     async def submit(self, caller: Caller, submission: Submission) -> Submitted:
@@ -301,7 +301,9 @@ class TaskService:
                 left = until - time.monotonic()
                 if task.status.is_final or left <= 0:
                     return task
-                await bell.wait(min(left, FALLBACK_SECONDS))
+                bell.known_seq = task.seq
+                await bell.wait(left)
+                bell.take_news()
 
     async def events(self, caller: Caller, task_id: UUID, *, after_seq: int, limit: int) -> Sequence[Event]:
         """The task's events after `after_seq`, in order.
@@ -329,6 +331,7 @@ class TaskService:
             while True:
                 # Read before the events: when it is final its seq is the last there will be in this round.
                 task = await self.get(caller, task_id)
+                bell.known_seq = task.seq
                 while after_seq < task.seq:
                     events = await self._tasks.list_events(task_id, after_seq=after_seq, limit=_EVENTS_A_READ)
                     for event in events:

@@ -37,11 +37,11 @@ class TextWatch:
     async def until_news(self, task: Task) -> AsyncGenerator[TextDelta, None]:
         """The text as it grows, until the log may have grown too."""
         if not task.stream:
-            await self._bell.wait(FALLBACK_SECONDS)
+            await self._bell.wait()
             self._bell.take_news()
             return
         # From now on nothing is missed; what came before is in the store.
-        self._bell.wants_text = True
+        self._bell.lacks = self._live.lacks
         if self._behind and task.status is TaskStatus.running:
             for delta in self._live.add(await self._tasks.list_text(task.id, epoch=task.epoch)):
                 yield delta
@@ -50,7 +50,7 @@ class TextWatch:
             yield delta
 
     async def _told(self) -> AsyncGenerator[TextDelta, None]:
-        """What the bell tells; ends when it rings for something else, when something is missing, or at silence."""
+        """What the bell tells; ends when it rings for something else, or when something is missing."""
         gap_since: float | None = None
         while True:
             # The text first: what came with the news belongs to a step that the news may end.
@@ -58,14 +58,13 @@ class TextWatch:
                 yield delta
             if self._bell.take_news():
                 return
-            seconds = FALLBACK_SECONDS
             if not self._live.has_gap:
                 gap_since, self._pause_seconds = None, _FIRST_PAUSE_SECONDS
-            else:
-                gap_since = gap_since or time.monotonic()
-                seconds = gap_since + self._pause_seconds - time.monotonic()
-            if seconds <= 0 or not await self._bell.wait(seconds):
+                await self._bell.wait()
+                continue
+            gap_since = gap_since or time.monotonic()
+            left = gap_since + self._pause_seconds - time.monotonic()
+            if left <= 0 or not await self._bell.wait(left):
                 self._behind = True
-                if self._live.has_gap:
-                    self._pause_seconds = min(2 * self._pause_seconds, FALLBACK_SECONDS)
+                self._pause_seconds = min(2 * self._pause_seconds, FALLBACK_SECONDS)
                 return

@@ -141,6 +141,7 @@ class Store:
         self.get_task = tasks.get_task
         self.list_tasks = tasks.list_tasks
         self.list_events = tasks.list_events
+        self.glance = tasks.glance
         self.cancel_task = tasks.cancel_task
         self.retry_task = tasks.retry_task
         self.fork_task = SqlForkStore(single=single, tasks=tasks, blobs=blobs).fork_task
@@ -154,6 +155,7 @@ class Store:
         self.save_text = texts.save_text
         self.forget_text = texts.forget_text
         self.list_text = texts.list_text
+        self.list_texts = texts.list_texts
         self.forget_left_text = texts.forget_left_text
         self.put_agents = agents.put_agents
         self.put_version = agents.put_version

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from ops_core.domain.event import Event
 from ops_core.domain.task import FINAL, LIVE, NewTask, RetryFrom, Task, TaskStatus
 from ops_core.errors import OpsCoreError, TaskFinished, TaskNotFinished, TaskNotFound
-from ops_core.ports import Added, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery
+from ops_core.ports import Added, Glance, Nudge, NudgeBus, NudgeKind, Ring, TaskQuery
 from ops_core.storage import settle
 from ops_core.storage.admission import insert_tasks, is_keyed
 from ops_core.storage.blobs import Blobs
@@ -85,6 +85,12 @@ class SqlTaskStore:
         rows = await self._reader.rows(statement)
         payloads = await self._blobs.values(rows, "payload")
         return [event_from_record(row, payload=payload) for row, payload in zip(rows, payloads, strict=True)]
+
+    async def glance(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Glance]:
+        column = tasks.c
+        statement = select(column.id, column.seq, column.epoch, column.status).where(column.id.in_(task_ids))
+        rows = await self._reader.rows(statement)
+        return {r["id"]: Glance(r["seq"], r["epoch"] if r["status"] == TaskStatus.running else None) for r in rows}
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         def cancel(held: HeldTask, now: Any) -> Change | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import delete, exists, func, insert, literal, select, tuple_, update
@@ -48,10 +49,20 @@ class SqlTextStore:
     async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
         own = (task_deltas.c.task_id == task_id) & (task_deltas.c.epoch == epoch)
         rows = await self._reader.rows(select(task_deltas).where(own).order_by(task_deltas.c.step_key))
-        return [
-            TextDelta(step_key=row["step_key"], epoch=row["epoch"], offset=0, text=json.loads(row["body"]))
-            for row in rows
-        ]
+        return [_delta(row) for row in rows]
+
+    async def list_texts(self, epochs: Mapping[UUID, int]) -> Mapping[UUID, Sequence[TextDelta]]:
+        column = task_deltas.c
+        statement = (
+            select(column.task_id, column.step_key, column.epoch, column.body)
+            .where(column.task_id.in_(list(epochs)))
+            .order_by(column.task_id, column.step_key)
+        )
+        texts: dict[UUID, list[TextDelta]] = {}
+        for row in await self._reader.rows(statement):
+            if row["epoch"] == epochs[row["task_id"]]:
+                texts.setdefault(row["task_id"], []).append(_delta(row))
+        return texts
 
     async def forget_left_text(self, *, limit: int) -> int:
         runs = exists().where(tasks.c.id == task_deltas.c.task_id, tasks.c.status == TaskStatus.running)
@@ -86,6 +97,10 @@ class TextBatch:
 
     async def write_unless_written(self, items: Sequence[TextAsk]) -> Sequence[OpsCoreError | None]:
         return await self.write(items)
+
+
+def _delta(row: Mapping[str, Any]) -> TextDelta:
+    return TextDelta(step_key=row["step_key"], epoch=row["epoch"], offset=0, text=json.loads(row["body"]))
 
 
 async def _save(tx: Transaction, lease: Lease, step_key: str, text: str) -> None:

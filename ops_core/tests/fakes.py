@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -24,7 +24,7 @@ from ops_core.errors import (
     TaskNotFinished,
     TaskNotFound,
 )
-from ops_core.ports import Added, Ended, Lease, Nudge, NudgeKind, Ring, StoreHealth, TaskQuery
+from ops_core.ports import Added, Ended, Glance, Lease, Nudge, NudgeKind, Ring, StoreHealth, TaskQuery
 
 
 class FakeNudges:
@@ -102,6 +102,8 @@ class FakeStore:
         #: The saved text of each step that is being written.
         self.texts: dict[UUID, list[TextDelta]] = {}
         self.text_reads = 0
+        #: The tasks of each glance.
+        self.glances: list[Sequence[UUID]] = []
         self._hashes: dict[UUID, str | None] = {}
 
     # --- TaskStore
@@ -153,6 +155,18 @@ class FakeStore:
         await self._answer()
         self.text_reads += 1
         return [delta for delta in self.texts.get(task_id, []) if delta.epoch == epoch]
+
+    async def list_texts(self, epochs: Mapping[UUID, int]) -> Mapping[UUID, Sequence[TextDelta]]:
+        await self._answer()
+        self.text_reads += 1
+        found = {id: [one for one in self.texts.get(id, []) if one.epoch == epoch] for id, epoch in epochs.items()}
+        return {id: deltas for id, deltas in found.items() if deltas}
+
+    async def glance(self, task_ids: Sequence[UUID]) -> Mapping[UUID, Glance]:
+        await self._answer()
+        self.glances.append(task_ids)
+        known = [self.tasks[id] for id in task_ids if id in self.tasks]
+        return {one.id: Glance(one.seq, one.epoch if one.status is TaskStatus.running else None) for one in known}
 
     async def cancel_task(self, namespace: str, task_id: UUID, *, by: str) -> tuple[Task, Sequence[Ring]]:
         task = await self._found(namespace, task_id)

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from ops_core.domain.outcome import Completed, Failed
 from ops_core.domain.task import Parent, RetryFrom, Task, TaskError, TaskStatus, TaskUsage
 from ops_core.errors import IdempotencyKeyReused, InvalidInput, TaskFinished, TaskNotFinished, TaskNotFound
-from ops_core.ports import Nudge, NudgeKind, TaskQuery
+from ops_core.ports import Glance, Nudge, NudgeKind, TaskQuery
 from ops_core.storage.store import Store
 from ops_core.tests.contract.conftest import NudgesSeen
 from ops_core.tests.contract.store_cases import USAGE, claim, event_types, lease, new_task, step, submit_and_claim
@@ -111,6 +111,16 @@ async def test_tasks_are_found_by_each_filter(store: Store) -> None:
     assert {task.id for task in both} == {wanted.id, other.id}
     assert await store.list_tasks(TaskQuery(namespace="default", created_after=other.created_at)) == []
     assert await store.list_tasks(TaskQuery(namespace="default", created_before=other.created_at)) == [wanted]
+
+
+async def test_many_tasks_are_glanced_at_at_once(store: Store) -> None:
+    new = [(await store.add_task(new_task())).task for _ in range(250)]
+    running = await submit_and_claim(store, queue="other")
+
+    found = await store.glance([*(task.id for task in new), running.id, uuid4()])
+
+    assert found == {**{task.id: Glance(1, None) for task in new}, running.id: Glance(2, running.epoch)}
+    assert await store.glance([]) == {}
 
 
 async def test_events_are_read_from_where_the_reader_stands(store: Store) -> None:

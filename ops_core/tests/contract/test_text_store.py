@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import uuid4
 
 import pytest
 
@@ -28,6 +29,19 @@ async def test_the_text_so_far_is_read_back_as_one_piece(store: Store, text: str
 
     assert await store.list_text(task.id, epoch=task.epoch) == [delta(text), delta("other", step_key="2/llm")]
     assert await store.list_text(task.id, epoch=task.epoch + 1) == []
+
+
+async def test_the_texts_of_many_tasks_are_read_at_once(store: Store) -> None:
+    writing, other, silent, claimed_anew = [await submit_and_claim(store, stream=True) for _ in range(4)]
+    for task in (writing, other, claimed_anew):
+        await store.save_text(lease(task), "2/llm", "of the second step")
+        await store.save_text(lease(task), "1/llm", f"of {task.id}")
+
+    found = await store.list_texts({writing.id: 1, other.id: 1, silent.id: 1, claimed_anew.id: 2, uuid4(): 1})
+
+    second = delta("of the second step", step_key="2/llm")
+    assert found == {task.id: [delta(f"of {task.id}"), second] for task in (writing, other)}
+    assert await store.list_texts({}) == {}
 
 
 async def test_what_is_forgotten_is_gone(store: Store) -> None:

@@ -33,6 +33,20 @@ def test_a_piece_that_comes_twice_or_overlaps_is_told_once() -> None:
     ]
 
 
+def test_it_lacks_what_it_has_still_to_be_given() -> None:
+    live = LiveText()
+    told(live, piece(0, "ab", epoch=2), piece(0, "x", step_key="2/llm", epoch=2))
+    live.finish("2/llm")
+
+    assert not live.lacks(piece(0, "ab", epoch=2))
+    assert live.lacks(piece(0, "abc", epoch=2))
+    assert live.lacks(piece(7, "h", epoch=2))
+    assert live.lacks(piece(0, "a", epoch=3))
+    assert live.lacks(piece(0, "", step_key="3/llm", epoch=2))
+    assert not live.lacks(piece(0, "abc", epoch=1))
+    assert not live.lacks(piece(0, "xy", step_key="2/llm", epoch=2))
+
+
 def test_what_comes_after_a_gap_waits_until_the_gap_is_filled() -> None:
     live = LiveText()
 

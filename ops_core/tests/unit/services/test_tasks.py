@@ -350,9 +350,7 @@ class TestWatch:
         await store.run(task.id, DONE, *steps)
         assert [event.seq for event in await collect(service, caller, task.id)] == list(range(1, 454))
 
-    async def test_a_task_that_waits_is_looked_at_about_once_a_second(
-        self, service: TaskService, store: FakeStore, caller: Caller
-    ) -> None:
+    async def test_a_task_that_waits_is_read_once(self, service: TaskService, store: FakeStore, caller: Caller) -> None:
         task = (await service.submit(caller, ASK)).task
         async with aclosing(service.watch(caller, task.id, after_seq=1)) as events:
             store.reads = 0
