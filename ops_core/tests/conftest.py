@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, settings
 from ops_core.storage.migrations import upgrade
 from ops_core.tests.postgres_cluster import PostgresMissing, new_server
 from ops_core.tests.rabbitmq_node import RabbitmqMissing, RabbitmqNode
+from ops_core.tests.rules import check_rules
 
 # A machine that does much else at once is slow, which is no fault of what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -64,6 +65,7 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
     """Name of a database with the schema, to be copied: far cheaper than to migrate each."""
     with new_database(postgres_server, template="template1") as url:
         upgrade(url)
+        check_rules(url)
         yield url.partition("?")[0].rpartition("/")[2]
 
 

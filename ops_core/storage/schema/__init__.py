@@ -10,9 +10,11 @@ from ops_core.storage.schema.key_tables import rate_keys as rate_keys
 from ops_core.storage.schema.revision import SCHEMA_REVISION as SCHEMA_REVISION
 from ops_core.storage.schema.revision import fits as fits
 from ops_core.storage.schema.schedule_table import schedules as schedules
+from ops_core.storage.schema.task_tables import EVENT_RULES as EVENT_RULES
 from ops_core.storage.schema.task_tables import IS_LET_IN_BY_RATE as IS_LET_IN_BY_RATE
 from ops_core.storage.schema.task_tables import IS_LIVE as IS_LIVE
 from ops_core.storage.schema.task_tables import IS_UNHAPPY as IS_UNHAPPY
+from ops_core.storage.schema.task_tables import TASK_RULES as TASK_RULES
 from ops_core.storage.schema.task_tables import task_deltas as task_deltas
 from ops_core.storage.schema.task_tables import task_events as task_events
 from ops_core.storage.schema.task_tables import tasks as tasks

@@ -10,13 +10,15 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, update
+from sqlalchemy.exc import IntegrityError
 
 from ops_core.errors import ConfigurationInvalid, StoreUnavailable
 from ops_core.storage import migrations
 from ops_core.storage.database_url import DatabaseUrl
-from ops_core.storage.schema import SCHEMA_REVISION, metadata
-from ops_core.storage.store import open_store
+from ops_core.storage.schema import SCHEMA_REVISION, metadata, tasks
+from ops_core.storage.store import Store, open_store
+from ops_core.tests.contract.store_cases import new_task
 
 #: Whatever a table is made of: columns, constraints, indexes, storage parameters.
 _POSTGRES_CATALOG = """
@@ -117,6 +119,15 @@ async def test_a_store_without_schema_is_reachable_but_not_migrated(empty_url: s
     await store.aclose()
     assert (health.reachable, health.migrated) == (True, False)
     assert "ops-core db upgrade" in health.detail
+
+
+async def test_the_tests_run_where_a_row_that_breaks_a_rule_is_refused(store: Store, store_url: str) -> None:
+    """PostgreSQL does not check them where it is used, so what writes there has to be held to them here."""
+    task = (await store.add_task(new_task())).task
+    engine = create_engine(DatabaseUrl.parse(store_url).synchronous)
+    with pytest.raises(IntegrityError, match="queued_is_rung"), engine.begin() as connection:
+        connection.execute(update(tasks).where(tasks.c.id == task.id).values(rung_at=None))
+    engine.dispose()
 
 
 @pytest.mark.parametrize(

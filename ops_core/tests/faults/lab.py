@@ -30,6 +30,7 @@ from ops_core.tests.free_port import free_port
 from ops_core.tests.journeys.system import Process, System, is_listening, until
 from ops_core.tests.postgres_cluster import PostgresCluster
 from ops_core.tests.rabbitmq_node import RabbitmqNode
+from ops_core.tests.rules import check_rules
 
 LEASE_SECONDS = 2.0
 HOUSEKEEPER_SECONDS = 0.2
@@ -303,5 +304,6 @@ def stop_for(process: Process, seconds: float) -> None:
 
 def _prepare(database_url: str) -> None:
     upgrade(database_url)
+    check_rules(database_url)
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(WATCH_WRITERS.encode())
