@@ -32,8 +32,8 @@ from ops_core.storage.signals import SqlSignalStore
 from ops_core.storage.single_write import SingleWrite
 from ops_core.storage.submissions import Replayed
 from ops_core.storage.tasks import AddBatch, SqlTaskStore
-from ops_core.storage.text_deltas import SqlTextStore, TextAsk, TextBatch
-from ops_core.storage.writes import Backend, Inserted, TaskInsert
+from ops_core.storage.text_deltas import SqlTextStore, TextBatch
+from ops_core.storage.writes import Backend, Inserted, TaskInsert, TextAsk
 from ops_core.telemetry import LogEvent, get_logger
 
 #: What claim, append and finish wait for company while they are busy.

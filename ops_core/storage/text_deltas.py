@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, exists, func, insert, literal, select, tuple_, update
+from sqlalchemy import delete, exists, select, tuple_
 
 from ops_core.domain.task import TaskStatus
 from ops_core.domain.text import TextDelta
@@ -18,18 +17,7 @@ from ops_core.storage.group_commit import GroupCommit
 from ops_core.storage.reader import Reader
 from ops_core.storage.schema import task_deltas, tasks
 from ops_core.storage.single_write import SingleWrite
-from ops_core.storage.writes import Backend, Transaction
-
-
-@dataclass(frozen=True, slots=True)
-class TextAsk:
-    """What is to become of a task's text."""
-
-    lease: Lease
-    #: None for all steps.
-    step_key: str | None
-    #: None to forget it.
-    text: str | None
+from ops_core.storage.writes import Backend, TextAsk, Transaction
 
 
 class SqlTextStore:
@@ -41,10 +29,11 @@ class SqlTextStore:
         self._reader = reader
 
     async def save_text(self, lease: Lease, step_key: str, text: str) -> None:
-        await self._texts.write(TextAsk(lease, step_key, text))
+        # As JSON: a model may write NUL, which PostgreSQL's text cannot hold.
+        await self._texts.write(_ask(lease, step_key, json.dumps(text)))
 
     async def forget_text(self, lease: Lease, step_key: str | None = None) -> None:
-        await self._texts.write(TextAsk(lease, step_key, None))
+        await self._texts.write(_ask(lease, step_key, None))
 
     async def list_text(self, task_id: UUID, *, epoch: int) -> Sequence[TextDelta]:
         own = (task_deltas.c.task_id == task_id) & (task_deltas.c.epoch == epoch)
@@ -82,47 +71,28 @@ class TextBatch:
         self._backend = backend
 
     def key(self, item: TextAsk) -> UUID:
-        return item.lease.task_id
+        return item.task_id
 
     async def write(self, items: Sequence[TextAsk]) -> Sequence[OpsCoreError | None]:
-        async def write(tx: Transaction) -> None:
-            for item in sorted(items, key=lambda item: item.lease.task_id):
-                if item.text is None or item.step_key is None:
-                    await _forget(tx, item)
-                else:
-                    await _save(tx, item.lease, item.step_key, item.text)
+        kept = [item for item in items if item.body is not None]
+        forgotten = [item for item in items if item.body is None]
 
-        await self._backend.transact(write)
+        async def write(tx: Transaction) -> None:
+            if forgotten:
+                await tx.forget_texts(forgotten)
+            if kept:
+                await tx.save_texts(kept)
+
+        await self._backend.autocommit(write)
         return [None for _ in items]
 
     async def write_unless_written(self, items: Sequence[TextAsk]) -> Sequence[OpsCoreError | None]:
         return await self.write(items)
 
 
+def _ask(lease: Lease, step_key: str | None, body: str | None) -> TextAsk:
+    return TextAsk(task_id=lease.task_id, epoch=lease.epoch, step_key=step_key, body=body)
+
+
 def _delta(row: Mapping[str, Any]) -> TextDelta:
     return TextDelta(step_key=row["step_key"], epoch=row["epoch"], offset=0, text=json.loads(row["body"]))
-
-
-async def _save(tx: Transaction, lease: Lease, step_key: str, text: str) -> None:
-    """Only while the lease is held: a worker that was given up must not overwrite what its successor writes."""
-    held = (tasks.c.id == lease.task_id) & (tasks.c.epoch == lease.epoch) & (tasks.c.status == TaskStatus.running)
-    same = (task_deltas.c.task_id == lease.task_id) & (task_deltas.c.step_key == step_key)
-    # As JSON: a model may write NUL, which PostgreSQL's text cannot hold.
-    body, now = json.dumps(text), func.current_timestamp()
-    known = await tx.run(
-        update(task_deltas)
-        .where(same, exists().where(held))
-        .values(epoch=lease.epoch, body=body, at=now)
-        .returning(task_deltas.c.epoch)
-    )
-    if not known:
-        row = select(tasks.c.id, literal(step_key), tasks.c.epoch, literal(body), now)
-        columns = ["task_id", "step_key", "epoch", "body", "at"]
-        await tx.run(insert(task_deltas).from_select(columns, row.where(held, ~exists().where(same))))
-
-
-async def _forget(tx: Transaction, item: TextAsk) -> None:
-    own = (task_deltas.c.task_id == item.lease.task_id) & (task_deltas.c.epoch <= item.lease.epoch)
-    if item.step_key is not None:
-        own &= task_deltas.c.step_key == item.step_key
-    await tx.run(delete(task_deltas).where(own))

@@ -128,6 +128,18 @@ class PlainEnd:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TextAsk:
+    """What is to become of the text of a task's step, valid while the epoch is."""
+
+    task_id: UUID
+    epoch: int
+    #: None for all steps.
+    step_key: str | None
+    #: JSON of the text so far; None to forget it.
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTask:
     """A task's row while its lock is held: what names it, and every column that may change."""
 
@@ -289,6 +301,12 @@ class Transaction(Protocol):
 
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         """The same in the namespace of a task; nothing when there is no such task."""
+
+    async def save_texts(self, asks: Sequence[TextAsk]) -> None:
+        """Keep these texts of tasks whose epoch is still the one asked, each instead of what was kept of its step."""
+
+    async def forget_texts(self, asks: Sequence[TextAsk]) -> None:
+        """Drop what was kept in these epochs and before."""
 
     async def forget_silent_workers(self, silent_seconds: float) -> int: ...
 

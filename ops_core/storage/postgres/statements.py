@@ -39,6 +39,7 @@ from ops_core.storage.writes import (
     PlainEnd,
     TaskInsert,
     TaskRecord,
+    TextAsk,
 )
 
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]  # theirs
@@ -288,6 +289,19 @@ _PUT_BLOB_OF_TASK = """
 INSERT INTO blobs (namespace, digest, data, put_at) SELECT namespace, %s, %s, now() FROM tasks WHERE id = %s
 ON CONFLICT (namespace, digest) DO UPDATE SET put_at = now()
 """
+# A worker that was given up must not overwrite what its successor writes.
+_SAVE_TEXTS = """
+INSERT INTO task_deltas (task_id, step_key, epoch, body, at)
+SELECT t.id, a.step_key, a.epoch, a.body, now()
+FROM (SELECT * FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::text[]) AS a (task_id, epoch, step_key, body)
+    ORDER BY task_id, step_key) a
+CROSS JOIN LATERAL (SELECT id FROM tasks WHERE id = a.task_id AND epoch = a.epoch AND (status = 'running') IS TRUE) t
+ON CONFLICT (task_id, step_key) DO UPDATE SET epoch = excluded.epoch, body = excluded.body, at = excluded.at
+"""
+_FORGET_TEXTS = """
+DELETE FROM task_deltas d USING unnest(%s::uuid[], %s::int[], %s::text[]) AS a (task_id, epoch, step_key)
+WHERE d.task_id = a.task_id AND d.epoch <= a.epoch AND (a.step_key IS NULL OR d.step_key = a.step_key)
+"""
 _PUT_VERSION = """
 INSERT INTO agent_versions (digest, namespace, definition, created_at) VALUES (%s, %s, %s::json, now())
 ON CONFLICT DO NOTHING
@@ -432,6 +446,14 @@ class PostgresTransaction:
 
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         await self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, task_id))
+
+    async def save_texts(self, asks: Sequence[TextAsk]) -> None:
+        rows = [(ask.task_id, ask.epoch, ask.step_key, ask.body) for ask in asks]
+        await self._connection.execute(_SAVE_TEXTS, _columns(rows, 4))
+
+    async def forget_texts(self, asks: Sequence[TextAsk]) -> None:
+        rows = [(ask.task_id, ask.epoch, ask.step_key) for ask in asks]
+        await self._connection.execute(_FORGET_TEXTS, _columns(rows, 3))
 
     async def forget_silent_workers(self, silent_seconds: float) -> int:
         return (await self._connection.execute(_FORGET_SILENT_WORKERS, (silent_seconds,))).rowcount

@@ -31,6 +31,7 @@ from ops_core.storage.writes import (
     PlainEnd,
     TaskInsert,
     TaskRecord,
+    TextAsk,
 )
 
 _DIALECT = SQLiteDialect_pysqlite(paramstyle="named")
@@ -131,6 +132,15 @@ ON CONFLICT (namespace, digest) DO UPDATE SET put_at = excluded.put_at
 _PUT_BLOB_OF_TASK = """
 INSERT INTO blobs (namespace, digest, data, put_at) SELECT namespace, ?, ?, ? FROM tasks WHERE id = ?
 ON CONFLICT (namespace, digest) DO UPDATE SET put_at = excluded.put_at
+"""
+
+_SAVE_TEXT = """
+INSERT INTO task_deltas (task_id, step_key, epoch, body, at)
+SELECT id, ?, epoch, ?, ? FROM tasks WHERE id = ? AND epoch = ? AND status = 'running'
+ON CONFLICT (task_id, step_key) DO UPDATE SET epoch = excluded.epoch, body = excluded.body, at = excluded.at
+"""
+_FORGET_TEXT = """
+DELETE FROM task_deltas WHERE task_id = ?1 AND epoch <= ?2 AND (?3 IS NULL OR step_key = ?3)
 """
 
 _PUT_VERSION = """
@@ -288,6 +298,14 @@ class SqliteTransaction:
 
     async def put_blob_of_task(self, task_id: UUID, digest: str, data: bytes) -> None:
         self._connection.execute(_PUT_BLOB_OF_TASK, (digest, data, _plain(self._now), task_id.hex))
+
+    async def save_texts(self, asks: Sequence[TextAsk]) -> None:
+        at = _plain(self._now)
+        rows = [(ask.step_key, ask.body, at, ask.task_id.hex, ask.epoch) for ask in asks]
+        self._connection.executemany(_SAVE_TEXT, rows)
+
+    async def forget_texts(self, asks: Sequence[TextAsk]) -> None:
+        self._connection.executemany(_FORGET_TEXT, [(ask.task_id.hex, ask.epoch, ask.step_key) for ask in asks])
 
     async def forget_silent_workers(self, silent_seconds: float) -> int:
         heard_since = _plain(self._now - timedelta(seconds=silent_seconds))
