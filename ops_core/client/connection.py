@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import cache, lru_cache
 from ipaddress import ip_address
 from typing import Any, Final
 
@@ -59,6 +60,7 @@ class Connection:
                 headers=headers,
                 timeout=timeout_seconds,
                 transport=transport,
+                verify=_certificates(target),
                 # A proxy of the environment cannot know what runs on this machine.
                 trust_env=not _is_this_machine(target.host),
             )
@@ -212,6 +214,18 @@ def _pause_seconds(attempt: int) -> float:
 def _retry_after_seconds(response: httpx2.Response) -> float:
     value = response.headers.get("retry-after", "")
     return min(float(value), MAX_PAUSE_SECONDS) if value.isascii() and value.isdigit() else 0.0
+
+
+def _certificates(url: httpx2.URL) -> ssl.SSLContext | bool:
+    """Whom to trust. To read all of it takes as long as dozens of requests, so it is done once, and if it is of use."""
+    if url.scheme == "http" and _is_this_machine(url.host):
+        return False
+    return _read_certificates()
+
+
+@cache
+def _read_certificates() -> ssl.SSLContext:
+    return httpx2.create_ssl_context()
 
 
 def _is_this_machine(host: str) -> bool:

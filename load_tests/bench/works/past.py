@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,6 +20,11 @@ SIGNAL = "go"
 #: Rows, their indexes, and the log of writes that is not recycled yet.
 _BYTES_A_TASK = 3_000
 _TASKS_A_STEP = 50_000
+
+_TIDYING = "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'autovacuum worker' LIMIT 1"
+#: Autovacuum looks for work once a minute.
+_QUIET_SECONDS = 70.0
+_TIDIED_SECONDS = 1800.0
 
 # Ids are of version 7, as the service makes them, and in the order of time. `spread` is what else they are made of.
 _MADE = """
@@ -116,8 +122,25 @@ def fill(postgres: psycopg.Connection[Any], *, finished: int, waiting: int) -> N
                 "signal": SIGNAL,
             }
             postgres.execute(statement, values)
-    # What is written of the past is no load on the present.
+    # What is written of the past, and tidied up after it, is no load on the present.
+    if finished:
+        _wait_for_autovacuum(postgres)
     postgres.execute("CHECKPOINT")
+
+
+def _wait_for_autovacuum(postgres: psycopg.Connection[Any]) -> None:
+    """Until it has had nothing to do for longer than it pauses (a minute).
+
+    Raises:
+        Failed: it does not come to rest.
+    """
+    quiet_since = began = time.monotonic()
+    while time.monotonic() - quiet_since < _QUIET_SECONDS:
+        if time.monotonic() - began > _TIDIED_SECONDS:
+            raise Failed(f"autovacuum is not done with the past after {_TIDIED_SECONDS:g} s")
+        time.sleep(1)
+        if postgres.execute(_TIDYING).fetchone() is not None:
+            quiet_since = time.monotonic()
 
 
 def _check_room(postgres: psycopg.Connection[Any], tasks: int) -> None:

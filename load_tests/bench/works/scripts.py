@@ -24,7 +24,7 @@ def wake(bench: Bench) -> list[Figure]:
 def stream(bench: Bench) -> list[Figure]:
     """Milliseconds that a piece of text takes longer than from the model itself, with so many readers at once."""
     # More words a second would keep the script busy with itself: it is the model and all of the readers.
-    return _figures(bench, "stream_latency.py", "--pieces", "24", "--interval-ms", "2500")
+    return _figures(bench, "stream_latency.py", "--pieces", "12", "--interval-ms", "2500")
 
 
 def cancel(bench: Bench) -> list[Figure]:
