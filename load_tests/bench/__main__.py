@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -45,6 +46,8 @@ WRITES = f"write {LATEST.relative_to(REPOSITORY)}, the page of the documentation
 
 
 def main() -> int:
+    # As with Ctrl-C: what was started is ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     options = _options()
     results = Results(options.results / f"{_commit()}-{'quick' if options.quick else 'full'}")
     pythons: dict[str, str] = {}
