@@ -144,9 +144,9 @@ def _spell_out_control_characters(
     return {key: value.translate(_CONTROL) if isinstance(value, str) else value for key, value in event.items()}
 
 
-def get_logger(**fields: Any) -> structlog.stdlib.BoundLogger:
+def get_logger(**fields: Any) -> structlog.typing.FilteringBoundLogger:
     """A logger that adds these fields to each line."""
-    return cast(structlog.stdlib.BoundLogger, structlog.get_logger(**fields))
+    return cast(structlog.typing.FilteringBoundLogger, structlog.get_logger(**fields))
 
 
 _FIELDS: ContextVar[Mapping[str, object]] = ContextVar("log_fields", default=MappingProxyType({}))

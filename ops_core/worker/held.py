@@ -88,7 +88,9 @@ class HeldRun:
         """Called within the asyncio task. One cancelled before its first step would never run, and write nothing."""
         self._running = asyncio.current_task()
         if self._reason in (RunStopReason.cancel, RunStopReason.lost):
-            self.interrupt(self._reason)
+            # A moment later: a task that cancels itself is cancelled where it pauses next, and that may be the very
+            # write of its end.
+            asyncio.get_running_loop().call_soon(self.interrupt, self._reason)
 
 
 class HeldRuns:

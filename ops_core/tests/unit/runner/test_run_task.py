@@ -28,6 +28,7 @@ from ops_core.runner.run_agent import goal_of
 from ops_core.runner.run_task import TaskRunner
 from ops_core.tests.unit.runner.bench import DEFINITION, Bench, again, charges
 from ops_core.tests.unit.runner.fakes import FakeAgents, FakeControl, FakeRuns, children_of, claimed_task
+from ops_core.worker.held import HeldRun, lease_clock
 
 
 @contextmanager
@@ -300,6 +301,29 @@ async def test_a_run_stopped_while_it_writes_its_end_has_ended_and_rings() -> No
         await interrupt(running, control, RunStopReason.drain)
     assert await running is TaskStatus.queued
     assert bench.rings == [Ring("default")]
+
+
+@pytest.mark.parametrize("again_claimed", [False, True])
+async def test_a_run_told_to_stop_before_its_first_step_writes_why(again_claimed: bool) -> None:
+    """The trap: a cancellation that is still to come would hit the very write of the end."""
+    bench = Bench(ScriptedLlm(["done"]))
+    task = again(claimed_task(DEFINITION)) if again_claimed else claimed_task(DEFINITION)
+    held = HeldRun(task, claimed_at=lease_clock(), lease_seconds=60.0, clock=lease_clock)
+    finish = bench.runs.finish
+
+    async def slow(*args: Any, **named: Any) -> Ended:
+        await asyncio.sleep(0.01)
+        return await finish(*args, **named)
+
+    async def body() -> None:
+        held.begin()
+        await bench.runner.run(task, held)
+
+    bench.runs.finish = slow  # type: ignore[method-assign]
+    running = asyncio.create_task(body())
+    held.interrupt(RunStopReason.cancel)
+    await asyncio.wait_for(running, 5)
+    assert [type(outcome) for outcome in bench.runs.outcomes] == [Canceled]
 
 
 async def test_a_time_out_that_is_not_the_tasks_own_is_a_fault_of_the_agent() -> None:

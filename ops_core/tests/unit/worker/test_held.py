@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import nullcontext
 
 import pytest
 
@@ -72,6 +73,24 @@ async def test_a_run_stopped_before_its_first_step_still_gets_to_write_how_it_en
     run.interrupt(RunStopReason.cancel)
     await asyncio.wait_for(task, 1)
     assert ended == ["cancel"]
+
+
+@pytest.mark.parametrize("undisturbed", [True, False])
+async def test_an_undisturbed_run_is_told_and_not_cancelled(undisturbed: bool) -> None:
+    run, ready = Held(), asyncio.Event()
+
+    async def body() -> RunStopReason | None:
+        run.begin()
+        with run.undisturbed() if undisturbed else nullcontext():
+            ready.set()
+            await asyncio.sleep(0.01)
+        return run.stop_reason
+
+    task = asyncio.create_task(body())
+    await asyncio.wait_for(ready.wait(), 5)
+    assert run.interrupt(RunStopReason.cancel)
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    assert ended is RunStopReason.cancel if undisturbed else isinstance(ended, asyncio.CancelledError)
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="only Linux has this clock")
