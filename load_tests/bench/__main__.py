@@ -16,7 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,9 @@ from environments import SYSTEMS, NotInstalled, interpreter, versions  # noqa: E
 from page import write_page  # noqa: E402
 from processes import Failed, processes  # noqa: E402
 from raw_limits import limits  # noqa: E402
-from results import Results, table  # noqa: E402
+from results import Results, table, with_kept  # noqa: E402
 from services import Services  # noqa: E402
-from trial import Bench  # noqa: E402
+from trial import Bench, Figure  # noqa: E402
 from works import WORKS  # noqa: E402
 
 from ops_core.tests.free_port import free_port  # noqa: E402
@@ -41,6 +44,8 @@ KEPT = REPOSITORY / ".ops-core" / "bench"
 LATEST = HERE / "results" / "latest.json"
 #: A full run of these would take hours: there they get a tenth of the tasks.
 SLOW = ("celery", "procrastinate", "dbos", "restate")
+#: What the parts can do, without any system.
+RAW = "raw"
 ROUNDS = 3
 WRITES = f"write {LATEST.relative_to(REPOSITORY)}, the page of the documentation and its chart, as well"
 
@@ -60,8 +65,8 @@ def main() -> int:
     with Services() as services:
         if "limits" in options.works:
             for round in range(1, options.rounds + 1):
-                if options.again or not results.has("limits", "raw", round):
-                    _run(services, results, sys.executable, "limits", "raw", round, options)
+                if options.again or not results.has("limits", RAW, round):
+                    _run(services, results, sys.executable, "limits", RAW, round, options)
         for work in [work for work in options.works if work != "limits"]:
             measured = [system for system in pythons if WORKS[work].systems is None or system in WORKS[work].systems]
             for round in range(1, options.rounds + 1):
@@ -81,6 +86,7 @@ def main() -> int:
     print(judged(latest["rows"]))
     if options.write:
         LATEST.parent.mkdir(exist_ok=True)
+        latest = with_kept(latest, LATEST)
         LATEST.write_text(json.dumps(latest, indent=1) + "\n")
         write_page(latest)
     return 0
@@ -117,26 +123,51 @@ def _run(
     round: int,
     options: argparse.Namespace,
 ) -> None:
-    measure, tasks, wanted = limits, 0, {}
-    if work != "limits":
-        measure = WORKS[work].measure
-        tasks = options.tasks or (WORKS[work].quick if options.quick else WORKS[work].tasks)
-        if system in SLOW and not options.quick and not WORKS[work].same_for_all:
-            tasks //= 10
-        wanted = {name: text.format(tasks=tasks) for name, text in WORKS[work].environment.items()}
-    folder = Path(tempfile.mkdtemp(prefix="ops-core-bench-"))
     started = time.monotonic()
+    try:
+        figures = _measured(services, python, work, system, options)
+    except Failed as failed:
+        print(f"{work}, {system}: failed: {failed}", flush=True)
+        results.keep_failure(work, system, round, str(failed))
+        return
+    if figures is None:
+        return
+    results.keep(work, system, round, figures)
+    shown = ", ".join(f"{one.metric} {one.value:,.1f} {one.unit}" for one in figures)
+    print(f"{work}, {system}, round {round}: {shown} ({time.monotonic() - started:.0f} s)", flush=True)
+
+
+def _measured(
+    services: Services, python: str, work: str, system: str, options: argparse.Namespace
+) -> list[Figure] | None:
+    """None: the system does not do this work."""
+    if system == RAW:
+        with _set_up(services, python, system, 0, {}) as bench:
+            return limits(bench)
+    asked = WORKS[work]
+    tasks = options.tasks or (asked.quick if options.quick else asked.tasks)
+    if system in SLOW and not options.quick and not asked.same_for_all:
+        tasks //= 10
+    wanted = {name: text.format(tasks=tasks) for name, text in asked.environment.items()}
+    with _set_up(services, python, system, tasks, wanted) as bench:
+        if bench.about["works"] is not None and work not in bench.about["works"]:
+            return None
+        return asked.measure(bench)
+
+
+@contextmanager
+def _set_up(services: Services, python: str, system: str, tasks: int, wanted: Mapping[str, str]) -> Iterator[Bench]:
+    """The system with a database, a virtual host and a folder of its own, its processes not started yet."""
+    folder = Path(tempfile.mkdtemp(prefix="ops-core-bench-"))
     try:
         with services.fresh() as (database, broker):
             environment = {**_environment(database, broker, folder), **wanted}
             about = {}
-            if measure is not limits:
+            if system != RAW:
                 about = _ordered(python, system, "describe", environment)
-                if about["works"] is not None and work not in about["works"]:
-                    return
                 _ordered(python, system, "prepare", environment)
             with processes(folder, environment) as running:
-                bench = Bench(
+                yield Bench(
                     system=_file_of(system),
                     python=python,
                     folder=folder,
@@ -147,17 +178,10 @@ def _run(
                     processes=running,
                     services=services.roots,
                     tasks=tasks,
+                    another=partial(_set_up, services, python, system, tasks, wanted),
                 )
-                figures = measure(bench)
-    except Failed as failed:
-        print(f"{work}, {system}: failed: {failed}", flush=True)
-        results.keep_failure(work, system, round, str(failed))
-        return
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    results.keep(work, system, round, figures)
-    shown = ", ".join(f"{one.metric} {one.value:,.1f} {one.unit}" for one in figures)
-    print(f"{work}, {system}, round {round}: {shown} ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 def _ordered(python: str, system: str, order: str, environment: dict[str, str]) -> Any:

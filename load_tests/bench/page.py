@@ -37,11 +37,22 @@ def write_page(latest: Mapping[str, Any]) -> None:
     short = " One round of a tenth of the tasks: short runs flatter." if "--quick" in latest["command"] else ""
     machine = ", ".join(f"{name} {value}" for name, value in latest["machine"].items())
     PAGE.write_text(
-        f"{_HEAD}Measured on {latest['date'][:10]} at commit `{latest['commit']}` with `{latest['command']}` "
-        f"({machine}).{short}\n\n![Rates and latencies of all systems](benchmark.png)\n\n"
+        f"{_HEAD}Measured on {_run(latest)} ({machine}).{short}{_earlier(latest)}\n\n"
+        "![Rates and latencies of all systems](benchmark.png)\n\n"
         f"## Bars\n\n{judged(latest['rows'])}\n## Figures\n\n{table(latest['rows'], latest['failed'])}"
     )
     write_chart(latest["rows"], CHART)
+
+
+def _run(of: Mapping[str, Any]) -> str:
+    return f"{of['date'][:10]} at commit `{of['commit']}` with `{of['command']}`"
+
+
+def _earlier(latest: Mapping[str, Any]) -> str:
+    works: dict[str, list[str]] = {}
+    for work, run in latest["earlier"].items():
+        works.setdefault(_run(run), []).append(f"`{work}`")
+    return "".join(f"\n\n{', '.join(names)}: measured on {run}." for run, names in works.items())
 
 
 def write_chart(rows: Sequence[Mapping[str, Any]], file: Path) -> None:

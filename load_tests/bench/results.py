@@ -69,6 +69,25 @@ class Results:
         return self._folder / f"{work}-{system}-{round}.json"
 
 
+def with_kept(latest: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """`latest`, and of the works that it has not measured what the file has of them; `earlier` says for each of these
+    which run that was."""
+    if not file.exists():
+        return {**latest, "earlier": {}}
+    before = json.loads(file.read_text())
+    measured = {row["work"] for row in [*latest["rows"], *latest["failed"]]}
+    rows, failed = ([one for one in before[kind] if one["work"] not in measured] for kind in ("rows", "failed"))
+    run = {name: before[name] for name in ("date", "commit", "command")}
+    earlier = {one["work"]: before.get("earlier", {}).get(one["work"], run) for one in [*rows, *failed]}
+    return {
+        **latest,
+        "versions": {**before["versions"], **latest["versions"]},
+        "rows": [*latest["rows"], *rows],
+        "failed": [*latest["failed"], *failed],
+        "earlier": earlier,
+    }
+
+
 def table(rows: Sequence[Mapping[str, Any]], failures: Sequence[Mapping[str, str]] = ()) -> str:
     """Markdown: the figures of each work that compare systems, best first; then what failed."""
     lines: list[str] = []

@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Bench:
     processes: Processes
     services: Mapping[str, psutil.Process]
     tasks: int
+    #: The same system once more, set up beside this one.
+    another: Callable[[], AbstractContextManager[Bench]]
     groups: dict[str, list[psutil.Process]] = field(default_factory=dict)
 
     def start(self, group: str) -> None:

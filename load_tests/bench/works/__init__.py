@@ -52,7 +52,6 @@ WORKS = {
     "waiting-1000": Work(waiting, 1_000, 1_000, _WAITING_HUNDREDS, same_for_all=True, environment=WAITING),
     "waiting-10000": Work(waiting, 10_000, 10_000, _WAITING_THOUSANDS, environment=WAITING),
     "steps": Work(steps, 1_000, 200, ("ours-inprocess",), environment=STEPS),
-    "growth-0": Work(partial(growth, waiting_share=0.0), 0, 0, ("ours-inprocess",), alone=True),
     "growth-1m": Work(partial(growth, waiting_share=1.0), 1_000_000, 10_000, ("ours-inprocess",), alone=True),
     "growth-10m": Work(partial(growth, waiting_share=0.1), 10_000_000, 100_000, ("ours-inprocess",), alone=True),
     "idle": Work(hour, FULL_SPEED_TASKS, QUICK_FULL_SPEED_TASKS, ("ours-rest",), alone=True),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
@@ -34,8 +34,10 @@ from works.past import AGENTS, CUSTOMERS, SIGNAL, fill
 T = TypeVar("T")
 
 _SUBMITS, _SIGNALS = 5_000, 500
+_TURNS = 10
 #: Before the clock starts: connections are made, and statements prepared.
 _WARM_UP = 100
+_WOKEN = _SIGNALS + _WARM_UP
 _IN_FLIGHT, _CLAIMED_AT_ONCE = 16, 8
 #: 500 pages, 100 of each kind of list; a reader turns ten and begins anew.
 _PAGES_OF_A_KIND, _PAGES_TURNED, _PAGE = 100, 10, 50
@@ -55,7 +57,7 @@ _FAR_BACK = """
 SELECT created_at, id FROM tasks WHERE namespace = 'default' AND created_at < now() - interval '15 days'
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
-_WAITING_ONES = f"SELECT task_id FROM waits ORDER BY md5(task_id::text) LIMIT {_SIGNALS + _WARM_UP}"
+_WAITING_ONES = f"SELECT task_id FROM waits ORDER BY md5(task_id::text) LIMIT {_WOKEN}"
 _SEQUENTIAL_SCANS = """
 SELECT sum(seq_scan)::int FROM pg_stat_user_tables WHERE relname IN ('tasks', 'task_events', 'waits', 'signals')
 """
@@ -63,7 +65,7 @@ SELECT sum(seq_scan)::int FROM pg_stat_user_tables WHERE relname IN ('tasks', 't
 
 @dataclass(frozen=True)
 class _Present:
-    """What is done beside the past: through the service where it can do it, else through the store."""
+    """What is done beside a past: through the service where it can do it, else through the store."""
 
     tasks: TaskService
     store: Store
@@ -72,22 +74,23 @@ class _Present:
 
 
 def growth(bench: Bench, *, waiting_share: float) -> list[Figure]:
-    """Rates beside `bench.tasks` finished tasks and, of these, so large a share of waiting ones more; at the least as
-    many as are woken. A housekeeper runs, and no worker. Accept and wake have 16 calls in flight, claim takes eight at
-    once and ends them, list reads one page after the other."""
-    waiting = max(_SIGNALS + _WARM_UP, round(waiting_share * bench.tasks))
-    with psycopg.connect(bench.database_url, autocommit=True) as postgres:
-        fill(postgres, finished=bench.tasks, waiting=waiting)
-        ids = [row[0] for row in postgres.execute(_WAITING_ONES)]
-        (far_back,) = postgres.execute(_FAR_BACK).fetchall()
-    before = _sequential_scans(bench)
-    bench.start("servers")
-    try:
-        figures = asyncio.run(_measured(bench, ids, far_back))
-    except OpsCoreError as error:
-        raise Failed(f"beside {bench.tasks:,} finished tasks: {type(error).__name__}: {error}") from error
-    bench.processes.check()
-    return [*figures, Figure("sequential-scans", "scans", _sequential_scans(bench) - before)]
+    """Rates beside `bench.tasks` finished tasks and, of these, so large a share of waiting ones more, in turns with
+    those of a database that has but the tasks that are woken. A housekeeper runs beside each, and no worker. Accept and
+    wake have 16 calls in flight, claim takes eight at once and ends them, list reads one page after the other."""
+    with bench.another() as empty:
+        for one, finished in ((bench, bench.tasks), (empty, 0)):
+            with psycopg.connect(one.database_url, autocommit=True) as postgres:
+                fill(postgres, finished=finished, waiting=max(_WOKEN, round(waiting_share * finished)))
+        before = _sequential_scans(bench)
+        bench.start("servers")
+        empty.start("servers")
+        try:
+            figures = asyncio.run(_measured(bench, empty))
+        except OpsCoreError as error:
+            raise Failed(f"beside {bench.tasks:,} finished tasks: {type(error).__name__}: {error}") from error
+        bench.processes.check()
+        empty.processes.check()
+        return [*figures, Figure("sequential-scans", "scans", _sequential_scans(bench) - before)]
 
 
 def _sequential_scans(bench: Bench) -> int:
@@ -99,33 +102,64 @@ def _sequential_scans(bench: Bench) -> int:
     return int(row[0])
 
 
-async def _measured(bench: Bench, waiting: list[UUID], far_back: tuple[datetime, UUID]) -> list[Figure]:
+async def _measured(bench: Bench, empty: Bench) -> list[Figure]:
     configure_logging(level="warning")
+    async with _present(bench) as beside, _present(empty) as alone:
+        for present in (beside, alone):
+            await _accept(present, _WARM_UP)
+            await _claim(present, _WARM_UP)
+            await _wake(present, _WARM_UP)
+            for kind in _LISTS:
+                await _list(present, _PAGES_TURNED, kind=kind)
+        figures = [
+            *await _in_turns("accept", beside, alone, _accept, _SUBMITS),
+            *await _in_turns("claim", beside, alone, _claim, _SUBMITS),
+        ]
+        lists = [
+            await _in_turns(f"list-{kind}", beside, alone, partial(_list, kind=kind), _PAGES_OF_A_KIND)
+            for kind in _LISTS
+        ]
+        return [*figures, *_all_lists(lists), *await _in_turns("wake", beside, alone, _wake, _SIGNALS)]
+
+
+@asynccontextmanager
+async def _present(bench: Bench) -> AsyncIterator[_Present]:
+    with psycopg.connect(bench.database_url, autocommit=True) as postgres:
+        waiting = [row[0] for row in postgres.execute(_WAITING_ONES)]
+        (far_back,) = postgres.execute(_FAR_BACK).fetchall()
     agents = bench.folder / "agents"
     definition = (agents / "noop.yaml").read_text()
     for name in AGENTS:
         (agents / f"{name}.yaml").write_text(definition.replace("name: noop", f"name: {name}"))
     settings = Settings(database_url=bench.database_url, broker_url=bench.broker_url, agents_dir=agents)
     async with open_tasks(settings) as tasks, aclosing(await open_store(settings.database_url)) as store:
-        cursor = encode_cursor(TaskQuery(namespace=_CALLER.namespace), far_back)
-        present = _Present(tasks, store, waiting, cursor)
-        await _accept(present, _WARM_UP)
-        await _claim(present, _WARM_UP)
-        await _wake(present, _WARM_UP)
-        for kind in _LISTS:
-            await _list(present, kind, _PAGES_TURNED)
-        return [
-            Figure("accept", "1/s", _SUBMITS / await _seconds(_accept(present, _SUBMITS))),
-            Figure("claim", "1/s", _SUBMITS / await _seconds(_claim(present, _SUBMITS))),
-            *await _lists(present),
-            Figure("wake", "1/s", _SIGNALS / await _seconds(_wake(present, _SIGNALS))),
-        ]
+        yield _Present(tasks, store, waiting, encode_cursor(TaskQuery(namespace=_CALLER.namespace), far_back))
 
 
-async def _lists(present: _Present) -> list[Figure]:
-    took = {kind: await _seconds(_list(present, kind, _PAGES_OF_A_KIND)) for kind in _LISTS}
-    each = [Figure(f"list-{kind}", "1/s", _PAGES_OF_A_KIND / seconds) for kind, seconds in took.items()]
-    return [Figure("list", "1/s", _PAGES_OF_A_KIND * len(took) / sum(took.values())), *each]
+async def _in_turns(
+    name: str, beside: _Present, alone: _Present, do: Callable[[_Present, int], Awaitable[None]], count: int
+) -> list[Figure]:
+    """The machine is not equally fast from one minute to the next: what is compared is done in slices, by turns."""
+    took = {"": 0.0, "-alone": 0.0}
+    for turn in range(_TURNS):
+        order = [("", beside), ("-alone", alone)]
+        for suffix, present in order if turn % 2 else reversed(order):
+            started = time.perf_counter()
+            await do(present, count // _TURNS)
+            took[suffix] += time.perf_counter() - started
+    rates = [Figure(f"{name}{suffix}", "1/s", count / seconds) for suffix, seconds in took.items()]
+    return [*rates, Figure(f"{name}-ratio", "x", took["-alone"] / took[""])]
+
+
+def _all_lists(lists: Sequence[list[Figure]]) -> list[Figure]:
+    """Those of each kind, and of all kinds together."""
+    beside, alone = (len(lists) / sum(1 / kind[which].value for kind in lists) for which in (0, 1))
+    together = [
+        Figure("list", "1/s", beside),
+        Figure("list-alone", "1/s", alone),
+        Figure("list-ratio", "x", beside / alone),
+    ]
+    return [*together, *(figure for kind in lists for figure in kind)]
 
 
 async def _accept(present: _Present, count: int) -> None:
@@ -153,7 +187,7 @@ async def _claim(present: _Present, count: int) -> None:
         done += len(claimed)
 
 
-async def _list(present: _Present, kind: str, pages: int) -> None:
+async def _list(present: _Present, pages: int, *, kind: str) -> None:
     first = present.far_back if kind == "far-back" else None
     cursor = first
     for number in range(1, pages + 1):
@@ -183,9 +217,3 @@ async def _in_flight(items: Iterable[T], do: Callable[[T], Awaitable[None]]) -> 
             await do(item)
 
     await asyncio.gather(*(one_after_another() for _ in range(_IN_FLIGHT)))
-
-
-async def _seconds(work: Awaitable[None]) -> float:
-    started = time.perf_counter()
-    await work
-    return time.perf_counter() - started
