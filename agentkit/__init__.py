@@ -1,6 +1,7 @@
 """Build and run one AI agent: a planner around a model, with tools, memory, limits and a journal."""
 
 from agentkit.agent import Agent
+from agentkit.attachments import Attachment
 from agentkit.decisions import Answer, CallTools, Correct, Decision
 from agentkit.errors import (
     AgentkitError,
@@ -71,6 +72,7 @@ __all__ = [
     "AllowedTools",
     "Answer",
     "AssistantMessage",
+    "Attachment",
     "BadCredentials",
     "BadToolArguments",
     "BaseLlmClient",

@@ -6,8 +6,10 @@ import asyncio
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from uuid import uuid4
 
+from agentkit.attachments import Attachment
 from agentkit.decisions import Answer, CallTools, Correct, Decision
 from agentkit.hooks import NoHooks, RunHooks
 from agentkit.journal import Journal, MemoryJournal
@@ -16,7 +18,7 @@ from agentkit.llm.base import LlmResponse, Usage
 from agentkit.memory.base import BaseMemory
 from agentkit.memory.short_term import ShortTermMemory
 from agentkit.model_calls import Answered, ModelCaller
-from agentkit.output import OutputFormat, OutputFormatError
+from agentkit.output import OutputFormatError, output_format
 from agentkit.planners.base import BasePlanner, Prompt
 from agentkit.planners.unusable import correction_for, too_many_calls
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
@@ -28,7 +30,6 @@ from agentkit.tools.registry import ToolRegistry
 from agentkit.transcript import (
     AssistantMessage,
     JsonObject,
-    JsonValue,
     Message,
     SystemMessage,
     ToolCall,
@@ -50,7 +51,7 @@ class Agent:
         limits: Limits | None = None,
         journal: Journal | None = None,
         instructions: str = "",
-        output_schema: JsonObject | None = None,
+        output: JsonObject | type[Any] | None = None,
         definition: str = "",
         hooks: RunHooks | None = None,
     ) -> None:
@@ -58,11 +59,13 @@ class Agent:
         Args:
             memory: Belongs to one run, and a resume wants a fresh one. None gives each run a `ShortTermMemory`.
             journal: What makes a run durable. None keeps each run's steps in memory only.
-            output_schema: JSON Schema that the final answer must fit.
+            output: What the final answer must be: a JSON Schema that it fits, or a type that Pydantic knows (a model,
+                a dataclass, a TypedDict, `list[int]`). An answer that is not goes back to the model with what is wrong,
+                as often as `limits.corrections` allows.
             definition: Names the version of this agent's definition; a run journaled under another one is not resumed.
 
         Raises:
-            ConfigurationError: `output_schema` is not a JSON Schema.
+            ConfigurationError: `output` is neither a JSON Schema nor a type that has one.
         """
         self.planner = planner
         self.memory = memory
@@ -71,17 +74,18 @@ class Agent:
         self.limits = limits or Limits()
         self.journal = journal
         self.instructions = instructions
-        self.output_format = OutputFormat(output_schema) if output_schema is not None else None
+        self.output_format = output_format(output) if output is not None else None
         self.definition = definition
         self.hooks: RunHooks = hooks or NoHooks()
 
-    async def run(self, goal: str, *, run_id: str | None = None) -> RunReport:
+    async def run(self, goal: str, *, attachments: Sequence[Attachment] = (), run_id: str | None = None) -> RunReport:
         """Work on the goal until there is an answer or a limit is reached.
 
         A run with a journal is resumed by calling this again with the same goal, run id and journal: finished steps
         are replayed from the journal, not executed again. Cancelling the caller's task cancels the call in flight.
 
         Args:
+            attachments: Images and files that belong to the goal; the same for every resume, as the goal.
             run_id: The same for every resume of a run; idempotency keys are made from it.
 
         Raises:
@@ -92,7 +96,7 @@ class Agent:
             OutcomeUnknown: a side effect was begun before, its end never recorded, and its tool forbids to repeat it.
             RunRevoked: the journal says that this run may not act any more.
         """
-        return await _Run(self, run_id or uuid4().hex).drive(goal)
+        return await _Run(self, run_id or uuid4().hex).drive(goal, tuple(attachments))
 
 
 class _Run:
@@ -107,6 +111,7 @@ class _Run:
         self._model = ModelCaller(
             llm=agent.planner.llm,
             definition=agent.definition,
+            output_schema=_held_to(agent),
             timeout_seconds=agent.limits.llm_seconds,
             journal=journal,
             hooks=agent.hooks,
@@ -128,8 +133,8 @@ class _Run:
         self._seconds = 0.0
         self._corrections_in_a_row = 0
 
-    async def drive(self, goal: str) -> RunReport:
-        await self._remember(*self._opening(goal))
+    async def drive(self, goal: str, attachments: tuple[Attachment, ...]) -> RunReport:
+        await self._remember(*self._opening(goal, attachments))
         for step in itertools.count(1):
             if reached := self._limit_reached():
                 return self._report(reached)
@@ -145,14 +150,14 @@ class _Run:
                     await self._correct(message, observation)
                 case Answer(text):
                     await self._remember(message)
-                    return self._report(Finished(text, self._output(text)))
+                    return self._report(self._finished(text))
         raise AssertionError("unreachable: the count never ends")
 
-    def _opening(self, goal: str) -> list[Message]:
+    def _opening(self, goal: str, attachments: tuple[Attachment, ...]) -> list[Message]:
         form = self._agent.output_format
         standing = [self._agent.instructions, form.instructions() if form else ""]
         system = "\n\n".join(text for text in standing if text)
-        return [*([SystemMessage(system)] if system else []), UserMessage(goal)]
+        return [*([SystemMessage(system)] if system else []), UserMessage(goal, attachments)]
 
     async def _remember(self, *messages: Message) -> None:
         self._transcript.extend(messages)
@@ -205,14 +210,17 @@ class _Run:
 
     def _checked(self, answer: str) -> Answer | Correct:
         try:
-            self._output(answer)
+            self._finished(answer)
         except OutputFormatError as error:
             return Correct(f"Your final answer could not be used: {error}. Answer again.")
         return Answer(answer)
 
-    def _output(self, answer: str) -> JsonValue:
+    def _finished(self, answer: str) -> Finished:
         form = self._agent.output_format
-        return form.read(answer) if form else None
+        if form is None:
+            return Finished(answer)
+        output = form.read(answer)
+        return Finished(answer, output, form.value(output))
 
     async def _call_tools(self, step: int, calls: Sequence[ToolCall]) -> None:
         observed = await self._caller.call_all(step, calls, self._specs)
@@ -238,3 +246,9 @@ class _Run:
             seconds=self._seconds,
             transcript=tuple(self._transcript),
         )
+
+
+def _held_to(agent: Agent) -> JsonObject | None:
+    """What the model's vendor is asked to hold it to."""
+    form = agent.output_format
+    return form.schema if form is not None and agent.planner.answers_plainly else None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from typing import TypedDict
 
 from agentkit.decisions import Answer, Decision
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
@@ -17,6 +18,13 @@ from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.payload import response_from_json, response_to_json
 from agentkit.planners.base import Prompt
 from agentkit.recording import record_even_if_cancelled
+from agentkit.transcript import JsonObject
+
+
+class _HeldTo(TypedDict, total=False):
+    """Of a client's `complete` and `stream`."""
+
+    output_schema: JsonObject | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +44,20 @@ class ModelCaller:
         *,
         llm: BaseLlmClient,
         definition: str,
+        output_schema: JsonObject | None = None,
         timeout_seconds: float,
         journal: Journal,
         hooks: RunHooks,
         decide: Callable[[LlmResponse], Decision],
     ) -> None:
-        """`decide` is pure, so that a replay decides the same."""
+        """`decide` is pure, so that a replay decides the same.
+
+        Args:
+            output_schema: What the model is held to where it can be.
+        """
         self._llm = llm
+        #: Not named to a client that does not know of it.
+        self._held_to: _HeldTo = {"output_schema": output_schema} if output_schema and llm.native_output else {}
         self._fingerprint = _fingerprint_of(definition)
         self._timeout_seconds = timeout_seconds
         self._journal = journal
@@ -124,9 +139,11 @@ class ModelCaller:
 
     def _call(self, key: str, prompt: Prompt, limit: float) -> Awaitable[LlmResponse]:
         if not self._hooks.wants_text:
-            return self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit)
+            return self._llm.complete(prompt.messages, tools=prompt.tools, timeout_seconds=limit, **self._held_to)
         told = partial(self._hooks.text_received, key)
-        return self._llm.stream(prompt.messages, tools=prompt.tools, timeout_seconds=limit, on_text=told)
+        return self._llm.stream(
+            prompt.messages, tools=prompt.tools, timeout_seconds=limit, on_text=told, **self._held_to
+        )
 
 
 @lru_cache(maxsize=1024)

@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+from pydantic.errors import PydanticUserError
+
 from agentkit.errors import ConfigurationError
 from agentkit.transcript import JsonObject, JsonValue
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
 _FENCE = re.compile(r"^```[\w-]*\s*\n(.*?)\n?```$", re.DOTALL)
 #: Characters of a validator's message that the model is shown.
 _MESSAGE_LENGTH = 500
+_PROBLEMS_NAMED = 5
 
 
 class OutputFormatError(ValueError):
@@ -33,6 +37,10 @@ class OutputFormat:
         """
         self.schema = schema
         _ = self._validator
+
+    def value(self, output: JsonValue) -> Any:
+        """What `read` gave, in the form that the program wants."""
+        return output
 
     def instructions(self) -> str:
         """What the model has to be told."""
@@ -53,7 +61,7 @@ class OutputFormat:
         try:
             error = next(iter(self._validator.iter_errors(value)), None)
         except Unresolvable as broken:
-            raise ConfigurationError(f"output_schema has a $ref that leads nowhere: {broken}") from broken
+            raise ConfigurationError(f"output has a $ref that leads nowhere: {broken}") from broken
         except RecursionError as deep:
             raise OutputFormatError("the JSON is nested too deeply to be checked") from deep
         if error is not None:
@@ -71,10 +79,59 @@ class OutputFormat:
         try:
             Draft202012Validator.check_schema(self.schema)
         except SchemaError as error:
-            raise ConfigurationError(f"output_schema is not a JSON Schema: {error.message}") from error
+            raise ConfigurationError(f"output is not a JSON Schema: {error.message}") from error
         # An empty registry: a `$ref` to the network must not be followed.
         registry: Registry[bool | Mapping[str, Any]] = Registry()
         return Draft202012Validator(self.schema, registry=registry)
+
+
+class TypedOutputFormat(OutputFormat):
+    """A type in use. Pydantic says what its schema is, and has the last word on an answer."""
+
+    def __init__(self, output_type: type[Any]) -> None:
+        """
+        Raises:
+            ConfigurationError: Pydantic knows no JSON Schema of the type.
+        """
+        self._adapter: TypeAdapter[Any]
+        try:
+            self._adapter = TypeAdapter(output_type)
+            schema = self._adapter.json_schema()
+        except PydanticUserError as error:
+            raise ConfigurationError(f"output {output_type!r} has no JSON Schema: {error}") from error
+        super().__init__(schema)
+
+    def read(self, answer: str) -> JsonValue:
+        output = super().read(answer)
+        self._validated(output)
+        return output
+
+    def value(self, output: JsonValue) -> Any:
+        return self._validated(output)
+
+    def _validated(self, output: JsonValue) -> Any:
+        try:
+            # As JSON: a date is a text there.
+            return self._adapter.validate_json(json.dumps(output))
+        except ValidationError as error:
+            raise OutputFormatError(f"the JSON does not fit: {_problems_of(error)}") from error
+
+
+def output_format(output: JsonObject | type[Any]) -> OutputFormat:
+    """What an agent is given as its output, in use.
+
+    Raises:
+        ConfigurationError: it is neither a JSON Schema nor a type that has one.
+    """
+    return OutputFormat(output) if isinstance(output, dict) else TypedOutputFormat(output)
+
+
+def _problems_of(error: ValidationError) -> str:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    said = [
+        f"at ${''.join(f'[{part!r}]' for part in each['loc'])}: {each['msg']}" for each in problems[:_PROBLEMS_NAMED]
+    ]
+    return "; ".join(said)[:_MESSAGE_LENGTH]
 
 
 def _json_in(answer: str) -> JsonValue:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
 from agentkit.limits import LimitName
 from agentkit.llm.base import Usage
@@ -15,8 +15,10 @@ class Finished:
     """The agent answered."""
 
     answer: str
-    #: The answer as JSON when the agent has an output schema, which it fits; else None.
+    #: The answer as JSON when the agent has an output schema or type, which it fits; else None.
     output: JsonValue = None
+    #: The output as a value of the type when the agent has an output type; else the same as `output`.
+    value: Any = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

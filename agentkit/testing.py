@@ -44,7 +44,12 @@ class ScriptedLlm(BaseLlmClient):
         self._delay_seconds = delay_seconds
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         self.asked.append(Asked(tuple(messages), tuple(tools)))
         await asyncio.sleep(self._delay_seconds)

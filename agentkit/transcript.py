@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from agentkit.attachments import Attachment, attachment_from_json, attachment_to_json
+
 #: A JSON object as `json.loads` gives it.
 JsonObject: TypeAlias = dict[str, Any]
 #: Any JSON value as `json.loads` gives it.
@@ -47,6 +49,8 @@ class UserMessage:
     """What the person, or the loop on its behalf, says to the model."""
 
     text: str
+    #: What there is to look at beside the text.
+    attachments: tuple[Attachment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,9 @@ def message_to_json(message: Message) -> JsonObject:
     match message:
         case SystemMessage(text):
             return {"role": "system", "text": text}
-        case UserMessage(text):
-            return {"role": "user", "text": text}
+        case UserMessage(text, attachments):
+            shown = {"attachments": [attachment_to_json(each) for each in attachments]} if attachments else {}
+            return {"role": "user", "text": text} | shown
         case AssistantMessage(text, calls, vendor):
             body: JsonObject = {"role": "assistant", "text": text}
             if calls:
@@ -104,7 +109,7 @@ def message_from_json(body: JsonObject) -> Message:
         case "system":
             return SystemMessage(body["text"])
         case "user":
-            return UserMessage(body["text"])
+            return UserMessage(body["text"], tuple(map(attachment_from_json, body.get("attachments", ()))))
         case "assistant":
             calls = tuple(ToolCall(c["id"], c["name"], c["arguments"]) for c in body.get("tool_calls", ()))
             return AssistantMessage(body["text"], calls, body.get("vendor"))

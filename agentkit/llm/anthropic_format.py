@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
+from agentkit.attachments import Attachment
 from agentkit.errors import LlmRequestInvalid, MalformedReply, Refused
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.llm.tool_names import LegalNames
+from agentkit.llm.vendor_attachments import cannot_show, text_in
 from agentkit.llm.vendor_reply import read_reply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import (
@@ -104,8 +106,10 @@ def read_message(model: str, names: LegalNames, body: bytes) -> LlmResponse:
 
 def _write_turn(turn: Message, names: LegalNames, ids: LegalNames) -> tuple[str, list[JsonObject]]:
     match turn:
-        case SystemMessage(text) | UserMessage(text):
+        case SystemMessage(text):
             return "user", _text_blocks(text)
+        case UserMessage(text, attachments):
+            return "user", [_write_attachment(each) for each in attachments] + _text_blocks(text)
         case AssistantMessage():
             return "assistant", _write_assistant(turn, names, ids)
         case ToolMessage(results):
@@ -118,6 +122,20 @@ def _write_turn(turn: Message, names: LegalNames, ids: LegalNames) -> tuple[str,
                 }
                 for result in results
             ]
+
+
+def _write_attachment(attachment: Attachment) -> JsonObject:
+    if (text := text_in(attachment)) is not None:
+        return {"type": "text", "text": text}
+    source: JsonObject = {"type": "url", "url": attachment.url}
+    if attachment.data:
+        source = {"type": "base64", "media_type": attachment.media_type, "data": attachment.data}
+    if attachment.is_image:
+        return {"type": "image", "source": source}
+    if attachment.media_type == "application/pdf":
+        title = {"title": attachment.name} if attachment.name else {}
+        return {"type": "document", "source": source} | title
+    raise cannot_show(PROVIDER, attachment)
 
 
 def _write_assistant(message: AssistantMessage, names: LegalNames, ids: LegalNames) -> list[JsonObject]:

@@ -12,6 +12,7 @@ from agentkit.llm.anthropic_stream import MessagePieces
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.llm.vendor_schemas import RefusedSchemas
 from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import JsonObject, Message, without_system
@@ -27,6 +28,7 @@ class AnthropicClient(BaseLlmClient):
     """Asks a Claude model."""
 
     provider = PROVIDER
+    native_output = True
 
     def __init__(
         self, model: str, *, api_key: str, base_url: str | None = None, max_output_tokens: int | None = None
@@ -38,32 +40,46 @@ class AnthropicClient(BaseLlmClient):
         """
         self.model = model
         self._max_output_tokens = max_output_tokens or _OUTPUT_TOKENS
+        self._refused_schemas = RefusedSchemas()
         self._key, self._sdk = _connect(api_key, base_url)
 
     def __repr__(self) -> str:
         return f"AnthropicClient({self.model!r})"
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
-        names, request = _request(messages, tools)
-        async with self._guarded(timeout_seconds):
-            return read_message(self.model, names, await self._ask(request, timeout_seconds))
+        async def ask(schema: JsonObject | None) -> LlmResponse:
+            names, request = _request(messages, tools, schema)
+            async with self._guarded(timeout_seconds):
+                return read_message(self.model, names, await self._ask(request, timeout_seconds))
+
+        return await self._refused_schemas.ask(output_schema, ask)
 
     async def stream(
         self,
         messages: Sequence[Message],
         *,
         tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
         timeout_seconds: float,
         on_text: Callable[[str], None],
     ) -> LlmResponse:
-        names, request = _request(messages, tools)
-        streamed = StreamedReply(PROVIDER, MessagePieces(), on_text)
-        async with self._guarded(timeout_seconds):
-            response = read_message(self.model, names, await self._ask_to_stream(request, timeout_seconds, streamed))
-        streamed.tell_if_untold(response.message.text)
-        return response
+        async def ask(schema: JsonObject | None) -> LlmResponse:
+            names, request = _request(messages, tools, schema)
+            streamed = StreamedReply(PROVIDER, MessagePieces(), on_text)
+            async with self._guarded(timeout_seconds):
+                body = await self._ask_to_stream(request, timeout_seconds, streamed)
+                response = read_message(self.model, names, body)
+            streamed.tell_if_untold(response.message.text)
+            return response
+
+        return await self._refused_schemas.ask(output_schema, ask)
 
     async def aclose(self) -> None:
         await self._sdk.close()
@@ -109,7 +125,9 @@ class AnthropicClient(BaseLlmClient):
             raise
 
 
-def _request(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[LegalNames, JsonObject]:
+def _request(
+    messages: Sequence[Message], tools: Sequence[ToolSpec], output_schema: JsonObject | None
+) -> tuple[LegalNames, JsonObject]:
     names = tool_names(messages, tools)
     ids = call_ids(messages, longest=_LONGEST_CALL_ID)
     system, turns = without_system(messages)
@@ -118,7 +136,19 @@ def _request(messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Le
         request["system"] = system
     if tools:
         request["tools"] = write_tools(tools, names)
+    if output_schema is not None and (schema := _accepted(output_schema)) is not None:
+        request["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     return names, request
+
+
+def _accepted(schema: JsonObject) -> JsonObject | None:
+    """The schema in the part of JSON Schema that the API knows; None where it cannot be said in it."""
+    import anthropic
+
+    try:
+        return anthropic.transform_schema(schema)
+    except (ValueError, TypeError, RecursionError):
+        return None
 
 
 def _connect(api_key: str, base_url: str | None) -> tuple[str, anthropic.AsyncAnthropic]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from agentkit.llm.allowance import RateAllowance
 from agentkit.tools.base import ToolSpec
-from agentkit.transcript import AssistantMessage, Message
+from agentkit.transcript import AssistantMessage, JsonObject, Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class LlmResponse:
     model: str
     #: What is wrong with the answer, in words for the model; empty unless it bungled a call.
     problem: str = ""
+    #: What the provider says it will still take, where it says so. Of the moment: it is not journaled.
+    allowance: RateAllowance | None = field(default=None, compare=False, repr=False)
+    #: True when nobody was asked for it, and its usage is therefore nothing. Not journaled.
+    from_cache: bool = field(default=False, compare=False)
 
 
 class BaseLlmClient(ABC):
@@ -73,12 +78,23 @@ class BaseLlmClient(ABC):
     model: str
     #: False when the model has no native tool calling: planners then speak the text protocol.
     native_tools: bool = True
+    #: True when the model's answers can be held to a JSON Schema: only then is it given one.
+    native_output: bool = False
 
     @abstractmethod
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         """Ask once; no retries.
+
+        Args:
+            output_schema: What the text of an answer without tool calls should fit. A help to the model and no
+                promise: the answer is to be checked.
 
         Raises:
             LlmError: the subclass says what went wrong and whether trying again can help.
@@ -89,6 +105,7 @@ class BaseLlmClient(ABC):
         messages: Sequence[Message],
         *,
         tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
         timeout_seconds: float,
         on_text: Callable[[str], None],
     ) -> LlmResponse:
@@ -100,7 +117,9 @@ class BaseLlmClient(ABC):
         Raises:
             LlmError: as `complete`; an answer that breaks off is LlmUnavailable, never a short answer.
         """
-        response = await self.complete(messages, tools=tools, timeout_seconds=timeout_seconds)
+        response = await self.complete(
+            messages, tools=tools, output_schema=output_schema, timeout_seconds=timeout_seconds
+        )
         if response.message.text:
             on_text(response.message.text)
         return response

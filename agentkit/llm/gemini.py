@@ -15,6 +15,7 @@ from agentkit.llm.gemini_format import PROVIDER, read_content, write_contents, w
 from agentkit.llm.gemini_stream import ContentPieces
 from agentkit.llm.tool_names import LegalNames, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds, seconds_in
+from agentkit.llm.vendor_schemas import RefusedSchemas, without_dialect
 from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import JsonObject, Message, without_system
@@ -33,6 +34,7 @@ class GeminiClient(BaseLlmClient):
     """Asks a Gemini model through the Gemini API (not Vertex AI)."""
 
     provider = PROVIDER
+    native_output = True
 
     def __init__(
         self,
@@ -49,6 +51,7 @@ class GeminiClient(BaseLlmClient):
         """
         self.model = model
         self._max_output_tokens = max_output_tokens
+        self._refused_schemas = RefusedSchemas()
         # Settled here: the SDK would otherwise look for another in the environment.
         base_url = DEFAULT_BASE_URL if base_url is None else base_url
         self._key, self._http, self._sdk = _connect(api_key, base_url, api_version)
@@ -58,33 +61,48 @@ class GeminiClient(BaseLlmClient):
         return f"GeminiClient({self.model!r})"
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
-        names, request = self._request(messages, tools)
-        async with self._guarded(timeout_seconds):
-            return read_content(self.model, names, await self._ask(request, timeout_seconds))
+        async def ask(schema: JsonObject | None) -> LlmResponse:
+            names, request = self._request(messages, tools, schema)
+            async with self._guarded(timeout_seconds):
+                return read_content(self.model, names, await self._ask(request, timeout_seconds))
+
+        return await self._refused_schemas.ask(output_schema, ask)
 
     async def stream(
         self,
         messages: Sequence[Message],
         *,
         tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
         timeout_seconds: float,
         on_text: Callable[[str], None],
     ) -> LlmResponse:
-        names, request = self._request(messages, tools)
-        streamed = StreamedReply(PROVIDER, ContentPieces(_reported), on_text)
-        async with self._guarded(timeout_seconds):
-            response = read_content(self.model, names, await self._ask_to_stream(request, timeout_seconds, streamed))
-        streamed.tell_if_untold(response.message.text)
-        return response
+        async def ask(schema: JsonObject | None) -> LlmResponse:
+            names, request = self._request(messages, tools, schema)
+            streamed = StreamedReply(PROVIDER, ContentPieces(_reported), on_text)
+            async with self._guarded(timeout_seconds):
+                body = await self._ask_to_stream(request, timeout_seconds, streamed)
+                response = read_content(self.model, names, body)
+            streamed.tell_if_untold(response.message.text)
+            return response
+
+        return await self._refused_schemas.ask(output_schema, ask)
 
     async def aclose(self) -> None:
         await self._sdk.aio.aclose()
         self._sdk.close()
         await self._http.aclose()  # ours, so the SDK leaves it open
 
-    def _request(self, messages: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[LegalNames, JsonObject]:
+    def _request(
+        self, messages: Sequence[Message], tools: Sequence[ToolSpec], output_schema: JsonObject | None
+    ) -> tuple[LegalNames, JsonObject]:
         names = tool_names(messages, tools)
         system, turns = without_system(messages)
         request: JsonObject = {"contents": write_contents(self.model, turns, names)}
@@ -92,9 +110,12 @@ class GeminiClient(BaseLlmClient):
             request["systemInstruction"] = {"parts": [{"text": system}]}
         if tools:
             request["tools"] = write_tools(tools, names)
+        settings: JsonObject = {}
         if self._max_output_tokens is not None:
-            request["generationConfig"] = {"maxOutputTokens": self._max_output_tokens}
-        return names, request
+            settings["maxOutputTokens"] = self._max_output_tokens
+        if output_schema is not None:
+            settings |= {"responseMimeType": "application/json", "responseJsonSchema": without_dialect(output_schema)}
+        return names, request | ({"generationConfig": settings} if settings else {})
 
     async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
         reply = await self._sdk.aio.models.generate_content(

@@ -9,9 +9,11 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from agentkit.attachments import Attachment
 from agentkit.errors import LlmRequestInvalid, MalformedReply, Refused
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.llm.tool_names import LegalNames
+from agentkit.llm.vendor_attachments import text_in
 from agentkit.llm.vendor_reply import read_reply
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import (
@@ -147,8 +149,10 @@ def _write_turn(
 ) -> tuple[str, list[JsonObject]]:
     """The parts of one turn. `as_called` keeps, by our id, how each call went out, for its result to match."""
     match turn:
-        case SystemMessage(text) | UserMessage(text):
+        case SystemMessage(text):
             return "user", _text_parts(text)
+        case UserMessage(text, attachments):
+            return "user", [_write_attachment(each) for each in attachments] + _text_parts(text)
         case AssistantMessage():
             parts = _write_assistant(model, turn, names)
             written_calls = [part["functionCall"] for part in parts if "functionCall" in part]
@@ -162,6 +166,15 @@ def _write_turn(
                 }
                 for result in results
             ]
+
+
+def _write_attachment(attachment: Attachment) -> JsonObject:
+    """Gemini takes pictures, sound, films and PDFs alike, and says itself which it cannot read."""
+    if (text := text_in(attachment)) is not None:
+        return {"text": text}
+    if attachment.url:
+        return {"fileData": {"mimeType": attachment.media_type, "fileUri": attachment.url}}
+    return {"inlineData": {"mimeType": attachment.media_type, "data": attachment.data}}
 
 
 def _write_assistant(model: str, message: AssistantMessage, names: LegalNames) -> list[JsonObject]:

@@ -9,11 +9,14 @@ from uuid import uuid4
 
 from pydantic import BaseModel, Field
 
+from agentkit.attachments import Attachment
 from agentkit.errors import LlmRequestInvalid, LlmUnavailable, MalformedReply, Refused
 from agentkit.llm.base import LlmResponse, StopReason, Usage
 from agentkit.llm.tool_names import LegalNames
+from agentkit.llm.vendor_attachments import cannot_show, data_url, file_name, text_in
 from agentkit.llm.vendor_errors import error_for_status
 from agentkit.llm.vendor_reply import BungledCall, read_arguments, read_reply
+from agentkit.llm.vendor_schemas import is_strict, without_dialect
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import (
     AssistantMessage,
@@ -119,11 +122,30 @@ def write_tools(tools: Sequence[ToolSpec], names: LegalNames) -> list[JsonObject
             "function": {
                 "name": names.to_wire(tool.name),
                 "description": tool.description,
-                "parameters": _write_parameters(tool.parameters),
+                "parameters": write_parameters(tool.parameters),
             },
         }
         for tool in tools
     ]
+
+
+def write_schema(schema: JsonObject) -> JsonObject:
+    """The format that the answer's text is held to."""
+    format = {"name": "output", "schema": without_dialect(schema), "strict": is_strict(schema)}
+    return {"type": "json_schema", "json_schema": format}
+
+
+def write_parameters(parameters: JsonObject) -> JsonObject:
+    """The schema, without what is refused at its top, and with the `properties` that OpenAI misses otherwise."""
+    kept = {key: value for key, value in parameters.items() if key not in _REFUSED_AT_THE_TOP}
+    return {"type": "object", "properties": {}} | kept
+
+
+def write_result(result: ToolResult) -> str:
+    """The format has no mark for an error; the words must say it."""
+    if result.is_error and not result.content.lower().startswith("error"):
+        return f"Error: {result.content}"
+    return result.content
 
 
 def read_completion(provider: str, model: str, names: LegalNames, body: bytes) -> LlmResponse:
@@ -168,15 +190,29 @@ def _write_turn(provider: str, turn: Message, names: LegalNames, to_wire_id: Cal
     match turn:
         case SystemMessage(text):
             return [{"role": "system", "content": text}]
-        case UserMessage(text):
-            return [{"role": "user", "content": text}]
+        case UserMessage(text, attachments):
+            parts = [_write_attachment(provider, each) for each in attachments]
+            said = [{"type": "text", "text": text}] if text.strip() else []
+            return [{"role": "user", "content": [*said, *parts] if parts else text}]
         case AssistantMessage():
             return _write_assistant(provider, turn, names, to_wire_id)
         case ToolMessage(results):
             return [
-                {"role": "tool", "tool_call_id": to_wire_id(result.call_id), "content": _write_result(result)}
+                {"role": "tool", "tool_call_id": to_wire_id(result.call_id), "content": write_result(result)}
                 for result in results
             ]
+
+
+def _write_attachment(provider: str, attachment: Attachment) -> JsonObject:
+    if (text := text_in(attachment)) is not None:
+        return {"type": "text", "text": text}
+    if attachment.is_image:
+        return {"type": "image_url", "image_url": {"url": data_url(attachment)}}
+    # OpenRouter alone fetches files.
+    if attachment.media_type == "application/pdf" and (attachment.data or provider == "openrouter"):
+        file = {"filename": file_name(attachment), "file_data": data_url(attachment)}
+        return {"type": "file", "file": file}
+    raise cannot_show(provider, attachment)
 
 
 def _write_assistant(
@@ -202,13 +238,6 @@ def _write_assistant(
     return [written]
 
 
-def _write_result(result: ToolResult) -> str:
-    """The format has no mark for an error; the words must say it."""
-    if result.is_error and not result.content.lower().startswith("error"):
-        return f"Error: {result.content}"
-    return result.content
-
-
 def _append(written: list[JsonObject], message: JsonObject) -> None:
     """Join what one side says twice in a row: many local models' templates demand turns that alternate."""
     last = written[-1] if written else None
@@ -219,13 +248,11 @@ def _append(written: list[JsonObject], message: JsonObject) -> None:
 
 
 def _is_plain(message: JsonObject) -> bool:
-    return message["role"] in ("user", "assistant") and message.keys() == {"role", "content"}
-
-
-def _write_parameters(parameters: JsonObject) -> JsonObject:
-    """The schema, without what is refused at its top, and with the `properties` that OpenAI misses otherwise."""
-    kept = {key: value for key, value in parameters.items() if key not in _REFUSED_AT_THE_TOP}
-    return {"type": "object", "properties": {}} | kept
+    return (
+        message["role"] in ("user", "assistant")
+        and message.keys() == {"role", "content"}
+        and isinstance(message["content"], str)
+    )
 
 
 def _read_message(

@@ -19,6 +19,8 @@ class Provider(StrEnum):
     #: Built in: no key, no network.
     demo = "demo"
     openai = "openai"
+    #: OpenAI as well, through its Responses API: reasoning is kept from one tool call to the next.
+    openai_responses = "openai-responses"
     anthropic = "anthropic"
     gemini = "gemini"
     openrouter = "openrouter"
@@ -32,6 +34,7 @@ class Provider(StrEnum):
 #: Where a vendor's key is looked for, in this order.
 _KEY_VARIABLES = {
     Provider.openai: ("OPENAI_API_KEY",),
+    Provider.openai_responses: ("OPENAI_API_KEY",),
     Provider.anthropic: ("ANTHROPIC_API_KEY",),
     Provider.gemini: ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     Provider.openrouter: ("OPENROUTER_API_KEY",),
@@ -75,10 +78,13 @@ def make_llm(
 ) -> BaseLlmClient:
     """The client for a model; arguments and errors as `choose_model`.
 
+    Where AGENTKIT_FORBID_MODEL_CALLS is set (to anything but 0), as it may be for tests, it makes the demo model only.
+
     Args:
         native_tools: False for a model of an OpenAI-compatible server that has no tool calling of its own.
         max_output_tokens: The longest answer; None leaves it to the vendor (Anthropic demands one: 4096).
     """
+    _refuse_where_forbidden(provider, os.environ if environ is None else environ)
     chosen = choose_model(provider, model, base_url=base_url, api_key=api_key, environ=environ)
     if chosen.provider is Provider.demo:
         return DemoLlm.named(chosen.model)
@@ -97,6 +103,15 @@ def make_llm(
             from agentkit.llm.gemini import GeminiClient
 
             return GeminiClient(
+                chosen.model,
+                api_key=chosen.api_key or "",
+                base_url=chosen.base_url,
+                max_output_tokens=max_output_tokens,
+            )
+        case Provider.openai_responses:
+            from agentkit.llm.openai_responses import OpenAiResponsesClient
+
+            return OpenAiResponsesClient(
                 chosen.model,
                 api_key=chosen.api_key or "",
                 base_url=chosen.base_url,
@@ -161,6 +176,17 @@ def choose_model(
             f"the provider {chosen.value!r} needs a base URL: pass base_url, or set AGENTKIT_LLM_BASE_URL"
         )
     return ChosenModel(chosen, model, url, api_key or env.get("AGENTKIT_LLM_API_KEY") or None)
+
+
+def _refuse_where_forbidden(provider: str | None, env: Mapping[str, str]) -> None:
+    if env.get("AGENTKIT_FORBID_MODEL_CALLS", "").strip() in ("", "0"):
+        return
+    asked = provider or env.get("AGENTKIT_LLM_PROVIDER", "").strip() or Provider.demo
+    if _provider(asked) is not Provider.demo:
+        raise ConfigurationError(
+            f"models may not be asked here (AGENTKIT_FORBID_MODEL_CALLS is set), and {asked!r} is one: use the demo "
+            "model, a scripted one or a recording"
+        )
 
 
 def _require_sdk(provider: Provider) -> None:

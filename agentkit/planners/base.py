@@ -31,6 +31,9 @@ class BasePlanner(ABC):
     llm: BaseLlmClient
     #: Whether it makes anything of tools; one that does not is offered none.
     uses_tools: bool = True
+    #: Whether an answer without tool calls is the final one as it stands, so that the model may be held to the agent's
+    #: output schema; False for a planner whose protocol has words of its own around it.
+    answers_plainly: bool = False
 
     @abstractmethod
     def prompt(self, transcript: Sequence[Message], tools: Sequence[ToolSpec]) -> Prompt:

@@ -15,6 +15,7 @@ class OneCallPlanner(BasePlanner):
     """One question, one answer, no tools. An answer that cannot be used is asked for again."""
 
     uses_tools = False
+    answers_plainly = True
 
     def __init__(self, llm: BaseLlmClient) -> None:
         self.llm = llm

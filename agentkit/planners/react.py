@@ -32,6 +32,7 @@ class ReActPlanner(BasePlanner):
             raise ConfigurationError(f"model {llm.model!r} has no native tool calling: use protocol auto or text")
         self.llm = llm
         self._native = protocol == "native" or (protocol == "auto" and llm.native_tools)
+        self.answers_plainly = self._native
 
     def prompt(self, transcript: Sequence[Message], tools: Sequence[ToolSpec]) -> Prompt:
         if self._native:

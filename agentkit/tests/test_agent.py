@@ -335,7 +335,7 @@ SCHEMA: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}
 
 
 async def test_an_answer_that_fits_the_output_schema_is_given_as_json() -> None:
-    agent, llm = agent_of('```json\n{"n": 3}\n```', output_schema=SCHEMA)
+    agent, llm = agent_of('```json\n{"n": 3}\n```', output=SCHEMA)
     assert (await agent.run("go")).outcome == Finished('```json\n{"n": 3}\n```', {"n": 3})
     assert json.dumps(SCHEMA) in llm.asked[0].messages[0].text  # type: ignore[union-attr]  # a system message
 
@@ -351,18 +351,18 @@ async def test_an_answer_that_fits_the_output_schema_is_given_as_json() -> None:
     ids=["prose", "nan", "misfit", "deep"],
 )
 async def test_an_answer_that_does_not_fit_the_output_schema_is_corrected(answer: str, told: str) -> None:
-    agent, llm = agent_of(answer, '{"n": 3}', output_schema=SCHEMA)
+    agent, llm = agent_of(answer, '{"n": 3}', output=SCHEMA)
     assert (await agent.run("go")).outcome == Finished('{"n": 3}', {"n": 3})
     assert told in llm.asked[1].messages[-1].text  # type: ignore[union-attr]  # a user message
 
 
 async def test_an_output_schema_that_is_none_is_refused_when_the_agent_is_made() -> None:
-    with pytest.raises(ConfigurationError, match="output_schema is not a JSON Schema"):
-        agent_of(output_schema={"type": "no such type"})
+    with pytest.raises(ConfigurationError, match="output is not a JSON Schema"):
+        agent_of(output={"type": "no such type"})
 
 
 async def test_an_output_schema_that_leads_nowhere_is_the_developers_mistake_and_not_the_models() -> None:
-    agent, _ = agent_of("1", output_schema={"$ref": "https://example.com/schema"})
+    agent, _ = agent_of("1", output={"$ref": "https://example.com/schema"})
     with pytest.raises(ConfigurationError, match="leads nowhere"):
         await agent.run("go")
 

@@ -111,7 +111,12 @@ class CountingLlm(ScriptedLlm):
         super().__init__([])
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         rounds = sum(isinstance(message, ToolMessage) for message in messages)
         two_calls = [call_of("a", id="1", n=1), call_of("b", id="2", n=2)]

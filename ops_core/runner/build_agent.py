@@ -82,7 +82,7 @@ class AgentBuilder:
             journal=journal,
             hooks=hooks,
             instructions=definition.instructions,
-            output_schema=definition.output_schema,
+            output=definition.output_schema,
             definition=digest,
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
 from agentkit.tools.base import ToolSpec
-from agentkit.transcript import AssistantMessage, Message
+from agentkit.transcript import AssistantMessage, JsonObject, Message
 
 
 class MockLlm(BaseLlmClient):
@@ -20,7 +20,12 @@ class MockLlm(BaseLlmClient):
         self._delay_seconds = delay_ms / 1000
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         await asyncio.sleep(self._delay_seconds)
         return LlmResponse(

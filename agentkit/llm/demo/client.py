@@ -16,7 +16,7 @@ from agentkit.llm.demo.protocol import as_text, speaks_text, tools_in
 from agentkit.llm.demo.tools import OfferedTools
 from agentkit.memory.token_estimate import message_tokens, text_tokens
 from agentkit.tools.base import ToolSpec
-from agentkit.transcript import AssistantMessage, Message, ToolCall
+from agentkit.transcript import AssistantMessage, JsonObject, Message, ToolCall
 
 #: Seconds per call of the model named `demo:slow`.
 _SLOW_SECONDS = 1.0
@@ -70,7 +70,12 @@ class DemoLlm(BaseLlmClient):
         )
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         response = _answer(self.model, messages, tools)
         # Also when there is no delay: a model call is a point where others may run.
@@ -82,6 +87,7 @@ class DemoLlm(BaseLlmClient):
         messages: Sequence[Message],
         *,
         tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
         timeout_seconds: float,
         on_text: Callable[[str], None],
     ) -> LlmResponse:

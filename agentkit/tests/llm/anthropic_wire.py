@@ -58,14 +58,23 @@ class AnthropicWire:
         require(keys in ((f"Bearer {key}", None), (None, key)), "invalid bearer token", Fault.bad_key)
         require("anthropic-version" in request.headers, "anthropic-version: header is required")
         body: Json = json.loads(request.body)
-        only(body, {"model", "max_tokens", "messages", "system", "tools", "stream"}, "body")
+        only(body, {"model", "max_tokens", "messages", "system", "tools", "stream", "output_config"}, "body")
         require(isinstance(body.get("max_tokens"), int), "max_tokens: Field required")
         require(body.get("system", "-").strip(), "system: text content blocks must be non-empty")
         tools = dict(_checked_tool(tool) for tool in body.get("tools", ()))
         require(len(tools) == len(body.get("tools", ())), "tools: Tool names must be unique.")
         _check_messages(body["messages"])
-        results, stream = _results(body["messages"]), bool(body.get("stream"))
-        return Asked(self.vendor, body["model"], body, request.headers, tools, results, stream)
+        return Asked(
+            self.vendor,
+            body["model"],
+            body,
+            request.headers,
+            tools,
+            _results(body["messages"]),
+            bool(body.get("stream")),
+            output_schema=_checked_format(body.get("output_config")),
+            attachments=tuple(_attachments(body["messages"])),
+        )
 
     def render(self, step: Answer, asked: Asked) -> Reply:
         message = self._message(step, asked)
@@ -188,6 +197,30 @@ def _checked_block(block: Json) -> str:
     require(_NAME.fullmatch(block["name"]), "tool_use.name: illegal")
     require(isinstance(block["input"], dict), "tool_use.input: Input should be a valid dictionary")
     return call_id
+
+
+def _checked_format(config: Json | None) -> Json | None:
+    if config is None:
+        return None
+    only(config, {"format"}, "output_config")
+    only(config["format"], {"type", "schema"}, "output_config.format")
+    require(config["format"]["type"] == "json_schema", "output_config.format.type: unknown")
+    schema: Json = config["format"]["schema"]
+    refused = {"$schema", "minimum", "maximum", "minLength", "maxLength"}
+    require(not refused & schema.keys(), "output_config.format.schema: unsupported keyword")
+    closed = schema.get("type") != "object" or schema.get("additionalProperties") is False
+    require(closed, "output_config.format.schema: 'additionalProperties' must be explicitly set to false")
+    return schema
+
+
+def _attachments(messages: list[Json]) -> Iterator[str]:
+    for message in messages:
+        for block in message["content"]:
+            if block["type"] not in ("image", "document"):
+                continue
+            source = block["source"]
+            require(source["type"] in ("base64", "url"), "source.type: unknown")
+            yield source.get("data") or source["url"]
 
 
 def _results(messages: list[Json]) -> tuple[str, ...]:

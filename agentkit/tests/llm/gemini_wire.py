@@ -62,8 +62,17 @@ class GeminiWire:
         only(body, {"contents", "systemInstruction", "tools", "generationConfig"}, "body")
         tools = dict(_checked_tool(tool) for group in body.get("tools", ()) for tool in group["functionDeclarations"])
         _check_contents(body["contents"], signed=path[2].startswith("gemini-3"))
-        results, stream = _results(body["contents"]), path[3].startswith("stream")
-        return Asked(self.vendor, path[2], body, request.headers, tools, results, stream)
+        return Asked(
+            self.vendor,
+            path[2],
+            body,
+            request.headers,
+            tools,
+            _results(body["contents"]),
+            path[3].startswith("stream"),
+            output_schema=_checked_format(body.get("generationConfig", {})),
+            attachments=tuple(_attachments(body["contents"])),
+        )
 
     def render(self, step: Answer, asked: Asked) -> Reply:
         answer = self._answer(step, asked)
@@ -154,7 +163,8 @@ def _check_contents(contents: list[Json], *, signed: bool) -> None:
 
 
 def _check_part(part: Json) -> None:
-    only(part, {"text", "functionCall", "functionResponse", "thought", "thoughtSignature", "novelty"}, "part")
+    known = {"text", "functionCall", "functionResponse", "inlineData", "fileData"}
+    only(part, known | {"thought", "thoughtSignature", "novelty"}, "part")
     require(part.get("text", "-").strip(), "text must not be empty")
     require(part.get("thoughtSignature", _SKIP) in (_SKIP, "c2VhbGVk"), "Thought signature is not valid")
     if "functionCall" in part:
@@ -172,6 +182,27 @@ def _check_answers(calls: list[Json], answers: list[Json]) -> None:
         require(isinstance(answer["response"], dict), "response must be an object")
         same = (call.get("id"), call["name"]) == (answer.get("id"), answer["name"])
         require(same, "function response does not match its call")
+
+
+def _checked_format(settings: Json) -> Json | None:
+    only(settings, {"maxOutputTokens", "responseMimeType", "responseJsonSchema"}, "generationConfig")
+    schema: Json | None = settings.get("responseJsonSchema")
+    if schema is None:
+        return None
+    require(settings.get("responseMimeType") == "application/json", "responseJsonSchema needs responseMimeType")
+    require("$schema" not in schema, "responseJsonSchema: unknown field $schema")
+    return schema
+
+
+def _attachments(contents: list[Json]) -> Iterator[str]:
+    for content in contents:
+        for part in content["parts"]:
+            if "inlineData" in part:
+                only(part["inlineData"], {"mimeType", "data"}, "inlineData")
+                yield part["inlineData"]["data"]
+            if "fileData" in part:
+                only(part["fileData"], {"mimeType", "fileUri"}, "fileData")
+                yield part["fileData"]["fileUri"]
 
 
 def _results(contents: list[Json]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _USAGE = {
     "prompt_tokens_details": {"cached_tokens": 40},
     "completion_tokens_details": {"reasoning_tokens": 7},
 }
-_FAULTS = {
+FAULTS = {
     Fault.bad_key: (401, "invalid_request_error", "invalid_api_key"),
     Fault.no_credit: (429, "insufficient_quota", "insufficient_quota"),
     Fault.rate_limited: (429, "requests", "rate_limit_exceeded"),
@@ -58,7 +58,8 @@ class OpenAiWire:
             require(authorized, "Incorrect API key provided", Fault.bad_key)
         body: Json = json.loads(request.body)
         limit = "max_completion_tokens" if self.vendor == "openai" else "max_tokens"
-        only(body, {"model", "messages", "tools", "stream", "stream_options", limit}, "body")
+        allowed = {"model", "messages", "tools", "stream", "stream_options", "response_format", limit}
+        only(body, allowed, "body")
         require(body.get("stream") or "stream_options" not in body, "stream_options: only allowed when stream is true")
         require(isinstance(body.get("model"), str) and body["model"], "you must provide a model parameter")
         require(body.get("messages"), "messages must not be empty")
@@ -73,6 +74,8 @@ class OpenAiWire:
             tools,
             _results(body["messages"]),
             bool(body.get("stream")),
+            output_schema=_checked_format(body.get("response_format")),
+            attachments=tuple(_attachments(body["messages"])),
         )
 
     def render(self, step: Answer, asked: Asked) -> Reply:
@@ -101,13 +104,13 @@ class OpenAiWire:
         return [{"index": 0, "message": message, "finish_reason": finish}]
 
     def fail(self, fail: Fail) -> Reply:
-        status, kind, code = _FAULTS[fail.fault]
+        status, kind, code = FAULTS[fail.fault]
         error = {"message": fail.message, "type": kind, "param": None, "code": code}
         return json_reply({"error": error}, status, dict(fail.headers))
 
     def fail_event(self, fail: Fail) -> bytes:
         """An error in the middle of a stream: OpenRouter says its status, and more than OpenAI does."""
-        status, kind, code = _FAULTS[fail.fault]
+        status, kind, code = FAULTS[fail.fault]
         if self.vendor != "openrouter":
             return event({"error": {"message": fail.message, "type": kind, "param": None, "code": code}})
         choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
@@ -138,7 +141,9 @@ class OpenAiWire:
                 open_calls = [self._checked_call(call) for call in message.get("tool_calls", ())]
             else:
                 require(role in ("system", "user"), f"unknown role {role}")
-                require(isinstance(content, str) and content, "content must be a string that is not empty")
+                require(content, "content must not be empty")
+                for part in content if isinstance(content, list) else ():
+                    _check_part(part)
         require(not open_calls, "tool_calls must be followed by tool messages responding to each tool_call_id")
 
     def _checked_call(self, call: Json) -> str:
@@ -182,6 +187,37 @@ def _checked_tool(tool: Json) -> tuple[str, Json]:
     require("properties" in parameters, "object schema missing properties")
     require(not parameters.keys() & {"oneOf", "anyOf", "allOf", "enum", "not"}, "schema refused at the top level")
     return function["name"], parameters
+
+
+def _checked_format(format: Json | None) -> Json | None:
+    if format is None:
+        return None
+    require(format["type"] == "json_schema", "unknown response_format")
+    only(format["json_schema"], {"name", "schema", "strict"}, "response_format.json_schema")
+    schema: Json = format["json_schema"]["schema"]
+    require("$schema" not in schema, "response_format: $schema is not permitted")
+    return schema
+
+
+def _check_part(part: Json) -> None:
+    match part:
+        case {"type": "text", "text": str(text)}:
+            require(text.strip(), "text must not be empty")
+        case {"type": "image_url", "image_url": {"url": str()}}:
+            pass
+        case {"type": "file", "file": {"filename": str(), "file_data": str()}}:
+            pass
+        case _:
+            require(False, f"unknown content part {part.get('type')}")
+
+
+def _attachments(messages: list[Json]) -> Iterator[str]:
+    for message in messages:
+        for part in message.get("content") or () if isinstance(message.get("content"), list) else ():
+            if part["type"] == "image_url":
+                yield part["image_url"]["url"]
+            if part["type"] == "file":
+                yield part["file"]["file_data"]
 
 
 def _results(messages: list[Json]) -> tuple[str, ...]:

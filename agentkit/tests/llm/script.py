@@ -109,6 +109,10 @@ class Asked:
     results: tuple[str, ...]
     #: The answer is wanted piece by piece.
     stream: bool = False
+    #: What the answer is to be held to.
+    output_schema: Json | None = None
+    #: The images and files of the conversation: their content in base64 (perhaps as a URL that holds it), or their URL.
+    attachments: tuple[str, ...] = ()
 
 
 class Rejected(Exception):

@@ -233,7 +233,7 @@ async def test_an_output_schema_is_filled_in() -> None:
         "required": ["answer", "n"],
         "additionalProperties": False,
     }
-    agent = Agent(planner=ReActPlanner(DemoLlm()), tools=ToolRegistry([calculator]), output_schema=schema)
+    agent = Agent(planner=ReActPlanner(DemoLlm()), tools=ToolRegistry([calculator]), output=schema)
     outcome = (await agent.run("What is 6*7?")).outcome
     assert isinstance(outcome, Finished)
     assert outcome.output == {"answer": "6*7 = 42", "n": 42}

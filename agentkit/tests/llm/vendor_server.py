@@ -23,12 +23,14 @@ from agentkit.tests.llm.anthropic_wire import AnthropicWire
 from agentkit.tests.llm.gemini_wire import GeminiWire
 from agentkit.tests.llm.http_server import HttpServer, Reply, Request, json_reply
 from agentkit.tests.llm.openai_wire import OpenAiWire
+from agentkit.tests.llm.responses_wire import ResponsesWire
 from agentkit.tests.llm.script import Answer, Asked, Broken, Fail, FailWhileStreaming, Rejected, Say, Step, react_step
 
 _BASE_URLS = {
     "openai": "/openai/v1",
     "openrouter": "/openrouter/api/v1",
     "compatible": "/compatible/v1",
+    "openai-responses": "/openai-responses/v1",
     "anthropic": "/anthropic",
     "gemini": "/gemini",
 }
@@ -41,10 +43,11 @@ class VendorServer:
 
     def __init__(self, port: int = 0) -> None:
         self._http = HttpServer(self._count_and_answer, port)
-        self._wires: tuple[OpenAiWire | AnthropicWire | GeminiWire, ...] = (
+        self._wires: tuple[OpenAiWire | ResponsesWire | AnthropicWire | GeminiWire, ...] = (
             OpenAiWire("openai", _BASE_URLS["openai"]),
             OpenAiWire("openrouter", _BASE_URLS["openrouter"]),
             OpenAiWire("compatible", _BASE_URLS["compatible"]),
+            ResponsesWire(_BASE_URLS["openai-responses"]),
             AnthropicWire(_BASE_URLS["anthropic"]),
             GeminiWire(_BASE_URLS["gemini"]),
         )
@@ -68,7 +71,7 @@ class VendorServer:
         await self._http.__aexit__(kind, exc, traceback)
 
     def base_url(self, vendor: str) -> str:
-        """openai, openrouter, compatible, anthropic or gemini."""
+        """openai, openrouter, compatible, openai-responses, anthropic or gemini."""
         return self._http.url + _BASE_URLS[vendor]
 
     def then(self, *steps: Step) -> None:

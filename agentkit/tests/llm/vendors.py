@@ -10,10 +10,11 @@ from agentkit.llm.anthropic_messages import AnthropicClient
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.gemini import GeminiClient
 from agentkit.llm.openai_chat import OpenAiChatClient
+from agentkit.llm.openai_responses import OpenAiResponsesClient
 from agentkit.tests.llm.script import Fault
 from agentkit.tests.llm.vendor_server import VendorServer
 from agentkit.tools.base import ToolSpec
-from agentkit.transcript import Message
+from agentkit.transcript import JsonObject, Message
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Streaming(BaseLlmClient):
         self.provider = inner.provider
         self.model = inner.model
         self.native_tools = inner.native_tools
+        self.native_output = inner.native_output
         self.pieces: list[str] = []
         self._inner = inner
 
@@ -53,11 +55,20 @@ class Streaming(BaseLlmClient):
         return repr(self._inner)
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[ToolSpec] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[ToolSpec] = (),
+        output_schema: JsonObject | None = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         self.pieces.clear()
         response = await self._inner.stream(
-            messages, tools=tools, timeout_seconds=timeout_seconds, on_text=self.pieces.append
+            messages,
+            tools=tools,
+            output_schema=output_schema,
+            timeout_seconds=timeout_seconds,
+            on_text=self.pieces.append,
         )
         assert "".join(self.pieces) == response.message.text
         return response
@@ -74,6 +85,14 @@ VENDORS = (
         OpenAiChatClient,
         {},
         "This model's maximum context length is 128000 tokens. However, your messages resulted in 130000 tokens.",
+    ),
+    Vendor(
+        "openai-responses",
+        "openai",
+        "openai",
+        OpenAiResponsesClient,
+        {},
+        "Your input exceeds the context window of this model. Please adjust your input and try again.",
     ),
     Vendor(
         "anthropic",
