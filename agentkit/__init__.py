@@ -2,7 +2,7 @@
 
 from agentkit.agent import Agent
 from agentkit.attachments import Attachment
-from agentkit.decisions import Answer, CallTools, Correct, Decision
+from agentkit.decisions import Answer, CallTools, Correct, Decision, Plan
 from agentkit.errors import (
     AgentkitError,
     BadCredentials,
@@ -35,8 +35,10 @@ from agentkit.llm.demo import DemoLlm
 from agentkit.llm.select import make_llm
 from agentkit.memory.base import BaseMemory
 from agentkit.memory.short_term import ShortTermMemory
+from agentkit.memory.summarizing import SummarizingMemory
 from agentkit.planners.base import BasePlanner, Prompt
 from agentkit.planners.one_call import OneCallPlanner
+from agentkit.planners.plan_execute import PlanExecutePlanner
 from agentkit.planners.react import ReActPlanner
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
 from agentkit.security.allow_all import AllowAll
@@ -54,6 +56,7 @@ from agentkit.transcript import (
     JsonObject,
     JsonValue,
     Message,
+    PlanMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
@@ -110,6 +113,9 @@ __all__ = [
     "OneCallPlanner",
     "Outcome",
     "OutcomeUnknown",
+    "Plan",
+    "PlanExecutePlanner",
+    "PlanMessage",
     "Prompt",
     "RateLimited",
     "ReActPlanner",
@@ -124,6 +130,7 @@ __all__ = [
     "StepMismatch",
     "StepResult",
     "StopReason",
+    "SummarizingMemory",
     "SystemMessage",
     "ToolCall",
     "ToolContext",

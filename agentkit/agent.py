@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from agentkit.attachments import Attachment
-from agentkit.decisions import Answer, CallTools, Correct, Decision
+from agentkit.decisions import Answer, CallTools, Correct, Decision, Plan
+from agentkit.errors import ContextTooLong
 from agentkit.hooks import NoHooks, RunHooks
 from agentkit.journal import Journal, MemoryJournal
 from agentkit.limits import LimitName, Limits
 from agentkit.llm.base import LlmResponse, Usage
 from agentkit.memory.base import BaseMemory
 from agentkit.memory.short_term import ShortTermMemory
+from agentkit.memory.summarizing import NOTHING_SAID, summary_prompt
 from agentkit.model_calls import Answered, ModelCaller
 from agentkit.output import OutputFormatError, output_format
 from agentkit.planners.base import BasePlanner, Prompt
@@ -31,6 +33,7 @@ from agentkit.transcript import (
     AssistantMessage,
     JsonObject,
     Message,
+    PlanMessage,
     SystemMessage,
     ToolCall,
     ToolMessage,
@@ -107,22 +110,21 @@ class _Run:
         self._planner = agent.planner
         self._limits = agent.limits
         self._memory: BaseMemory = agent.memory if agent.memory is not None else ShortTermMemory()
-        journal: Journal = agent.journal if agent.journal is not None else MemoryJournal()
+        self._journal: Journal = agent.journal if agent.journal is not None else MemoryJournal()
         self._model = ModelCaller(
             llm=agent.planner.llm,
             definition=agent.definition,
             output_schema=_held_to(agent),
             timeout_seconds=agent.limits.llm_seconds,
-            journal=journal,
+            journal=self._journal,
             hooks=agent.hooks,
-            decide=self._decide,
         )
         self._caller = ToolCaller(
             run_id=run_id,
             tools=agent.tools,
             security=agent.security,
             limits=agent.limits,
-            journal=journal,
+            journal=self._journal,
             hooks=agent.hooks,
         )
         self._specs: Mapping[str, ToolSpec] = {}
@@ -132,6 +134,7 @@ class _Run:
         self._tool_calls = 0
         self._seconds = 0.0
         self._corrections_in_a_row = 0
+        self._plan: tuple[str, ...] = ()
 
     async def drive(self, goal: str, attachments: tuple[Attachment, ...]) -> RunReport:
         await self._remember(*self._opening(goal, attachments))
@@ -140,7 +143,7 @@ class _Run:
                 return self._report(reached)
             if self._planner.uses_tools:
                 self._specs = await self._offered_tools()
-            answered = await self._ask(f"{step}/llm")
+            answered = await self._ask_to_go_on(step)
             message = answered.response.message
             match answered.decision:
                 case CallTools(calls):
@@ -148,6 +151,8 @@ class _Run:
                     await self._call_tools(step, calls)
                 case Correct(observation):
                     await self._correct(message, observation)
+                case Plan(steps):
+                    await self._work_by(steps, message)
                 case Answer(text):
                     await self._remember(message)
                     return self._report(self._finished(text))
@@ -187,8 +192,38 @@ class _Run:
         except TimeoutError:
             return self._specs
 
-    async def _ask(self, key: str) -> Answered:
-        answered = await self._model.ask(key, self._prompt)
+    async def _ask_to_go_on(self, step: int) -> Answered:
+        """What to do next. A conversation that has become too long is summed up first, in a step of its own."""
+        summary = f"{step}/summary"
+        was_urgent = not self._memory.excess() and self._journal.recall(summary) is not None
+        condensed = await self._condense(summary, urgent=was_urgent)
+        try:
+            return await self._ask(f"{step}/llm", self._prompt, self._decide)
+        except ContextTooLong:
+            if condensed or not await self._condense(summary, urgent=True):
+                raise
+        return await self._ask(f"{step}/llm", self._prompt, self._decide)
+
+    async def _condense(self, key: str, *, urgent: bool) -> bool:
+        """Whether there was something to sum up."""
+        excess = self._memory.excess(urgent=urgent)
+        if not excess:
+            return False
+
+        async def prompt() -> Prompt:
+            return summary_prompt(excess)
+
+        answered = await self._ask(key, prompt, lambda _: None)
+        self._memory.condense(answered.response.message.text.strip() or NOTHING_SAID, urgent=urgent)
+        return True
+
+    async def _ask(
+        self,
+        key: str,
+        prompt: Callable[[], Awaitable[Prompt]],
+        decide: Callable[[LlmResponse], Decision | None],
+    ) -> Answered:
+        answered = await self._model.ask(key, prompt, decide)
         self._steps += 1
         self._seconds += answered.seconds
         self._usage += answered.response.usage
@@ -230,6 +265,12 @@ class _Run:
         misasked = all(each.misasked for each in observed)
         self._corrections_in_a_row = self._corrections_in_a_row + 1 if misasked else 0
 
+    async def _work_by(self, steps: tuple[str, ...], message: AssistantMessage) -> None:
+        self._plan = steps
+        numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
+        await self._remember(message, PlanMessage(f"The plan:\n{numbered}", steps), UserMessage("Carry out the plan."))
+        self._corrections_in_a_row = 0
+
     async def _correct(self, message: AssistantMessage, observation: str) -> None:
         # Without its calls, which were not made: a vendor refuses a call that has no result.
         if message.text.strip():
@@ -244,6 +285,7 @@ class _Run:
             steps=self._steps,
             tool_calls=self._tool_calls,
             seconds=self._seconds,
+            plan=self._plan,
             transcript=tuple(self._transcript),
         )
 

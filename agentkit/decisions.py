@@ -29,4 +29,11 @@ class Correct:
     observation: str
 
 
-Decision: TypeAlias = CallTools | Answer | Correct
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The answer is a plan, the first or a new one: work by it from now on."""
+
+    steps: tuple[str, ...]
+
+
+Decision: TypeAlias = CallTools | Answer | Correct | Plan

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import TypedDict
 
-from agentkit.decisions import Answer, Decision
+from agentkit.decisions import Answer, Decision, Plan
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
 from agentkit.foreign import CancelledItself, await_foreign
 from agentkit.hooks import RunHooks
@@ -32,7 +32,8 @@ class Answered:
     """What the model said, what is to be done about it, and how long it took when it was asked."""
 
     response: LlmResponse
-    decision: Decision
+    #: None for an answer that is no turn of the conversation.
+    decision: Decision | None
     seconds: float
 
 
@@ -48,10 +49,8 @@ class ModelCaller:
         timeout_seconds: float,
         journal: Journal,
         hooks: RunHooks,
-        decide: Callable[[LlmResponse], Decision],
     ) -> None:
-        """`decide` is pure, so that a replay decides the same.
-
+        """
         Args:
             output_schema: What the model is held to where it can be.
         """
@@ -62,10 +61,15 @@ class ModelCaller:
         self._timeout_seconds = timeout_seconds
         self._journal = journal
         self._hooks = hooks
-        self._decide = decide
 
-    async def ask(self, key: str, make_prompt: Callable[[], Awaitable[Prompt]]) -> Answered:
-        """The answer of this step. The prompt is made only when the model has to be asked.
+    async def ask(
+        self,
+        key: str,
+        make_prompt: Callable[[], Awaitable[Prompt]],
+        decide: Callable[[LlmResponse], Decision | None],
+    ) -> Answered:
+        """The answer of this step. The prompt is made only when the model has to be asked; `decide` is pure, so that a
+        replay decides the same.
 
         Raises:
             LlmError: nothing was recorded; a resume asks again.
@@ -81,7 +85,7 @@ class ModelCaller:
             )
         if isinstance(known, StepResult):
             response = response_from_json(known.payload)
-            answered = Answered(response, self._decide(response), known.seconds)
+            answered = Answered(response, decide(response), known.seconds)
             self._tell(answered, key, replayed=True)
             return answered
         response, seconds = await self._execute(key, await make_prompt())
@@ -93,7 +97,10 @@ class ModelCaller:
             seconds=seconds,
         )
         try:
-            answered = Answered(response, self._decide(response), seconds)
+            answered = Answered(response, decide(response), seconds)
+            if isinstance(answered.decision, Plan):
+                # For whoever reads along; a replay reads it off the answer again.
+                result = replace(result, payload=result.payload | {"plan": list(answered.decision.steps)})
         except Exception:
             # Whatever it is worth, it is paid for.
             await record_even_if_cancelled(self._journal, result)

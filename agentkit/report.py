@@ -44,5 +44,7 @@ class RunReport:
     tool_calls: int
     #: Active time of model calls and tool calls together.
     seconds: float
+    #: What is left of the plan, as the model wrote it last; empty for a planner without one.
+    plan: tuple[str, ...] = ()
     #: The whole conversation, also what the memory no longer shows to the model.
     transcript: tuple[Message, ...]

@@ -45,6 +45,13 @@ class SystemMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class PlanMessage(SystemMessage):
+    """The plan that a run works by from here on. The planner that made it says how a model is shown it."""
+
+    steps: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class UserMessage:
     """What the person, or the loop on its behalf, says to the model."""
 

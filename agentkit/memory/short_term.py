@@ -14,7 +14,7 @@ OMISSION_NOTE = UserMessage("[Earlier steps of this conversation were left out h
 
 
 @dataclass(slots=True)
-class _Block:
+class Block:
     """Messages that are shown or left out together, with their size."""
 
     messages: list[Message] = field(default_factory=list)
@@ -41,19 +41,23 @@ class ShortTermMemory(BaseMemory):
         if token_budget <= 0:
             raise ValueError("token_budget must be greater than 0")
         self.token_budget = token_budget
-        self._standing = _Block()
+        self._standing = Block()
         self._has_goal = False
-        self._exchanges: list[_Block] = []
+        self._exchanges: list[Block] = []
 
     async def add(self, *messages: Message) -> None:
         for message in messages:
             self._add(message)
 
+    @property
+    def fits(self) -> bool:
+        """Whether all of it can be shown."""
+        return self._standing.tokens + sum(exchange.tokens for exchange in self._exchanges) <= self.token_budget
+
     async def view(self) -> tuple[Message, ...]:
-        left = self.token_budget - self._standing.tokens
         shown = self._exchanges
-        if sum(exchange.tokens for exchange in shown) > left:
-            shown = self._newest_within(left - message_tokens(OMISSION_NOTE))
+        if not self.fits:
+            shown = self._newest_within(self.token_budget - self._standing.tokens - message_tokens(OMISSION_NOTE))
         note = [OMISSION_NOTE] if len(shown) < len(self._exchanges) else []
         return (*self._standing.messages, *note, *(m for exchange in shown for m in exchange.messages))
 
@@ -64,10 +68,10 @@ class ShortTermMemory(BaseMemory):
             self._has_goal = self._has_goal or is_goal
             return
         if isinstance(message, AssistantMessage) or not self._exchanges:
-            self._exchanges.append(_Block())
+            self._exchanges.append(Block())
         self._exchanges[-1].add(message)
 
-    def _newest_within(self, tokens: int) -> list[_Block]:
+    def _newest_within(self, tokens: int) -> list[Block]:
         sizes = accumulate(exchange.tokens for exchange in reversed(self._exchanges))
         count = max(1, sum(1 for size in sizes if size <= tokens))
         return self._exchanges[-count:]

@@ -6,12 +6,11 @@ import ast
 import json
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
-from importlib.resources import files
 from itertools import zip_longest
 
 from agentkit.decisions import Answer, CallTools, Correct, Decision
 from agentkit.journal import fingerprint
+from agentkit.planners.templates import Template, tool_lines
 from agentkit.tools.base import ToolSpec
 from agentkit.transcript import (
     AssistantMessage,
@@ -37,11 +36,11 @@ _HOW_TO_ANSWER = (
 )
 
 
-def render(transcript: Sequence[Message], tools: Sequence[ToolSpec]) -> tuple[Message, ...]:
+def render(transcript: Sequence[Message], tools: Sequence[ToolSpec], template: Template) -> tuple[Message, ...]:
     """The conversation as a model without tool calling can read it."""
     instructions, rest = without_system(transcript)
-    protocol = _template().replace("{tools}", "\n".join(map(_tool_line, tools)) or "(there are no tools)")
-    system = "\n\n".join(text for text in (instructions, protocol.strip()) if text)
+    protocol = template.filled(tools=tool_lines(tools))
+    system = "\n\n".join(text for text in (instructions, protocol) if text)
     return SystemMessage(system), *(_as_text(message) for message in rest)
 
 
@@ -76,16 +75,6 @@ def without_invented_observations(text: str) -> str:
             return text[: match.start()].rstrip()
         acted = acted or label == "action"
     return text
-
-
-@cache
-def _template() -> str:
-    return files("agentkit.planners").joinpath("react_prompt.txt").read_text(encoding="utf-8")
-
-
-def _tool_line(spec: ToolSpec) -> str:
-    line = {"name": spec.name, "description": spec.description, "arguments": spec.parameters}
-    return json.dumps(line, ensure_ascii=False)
 
 
 def _as_text(message: Message) -> Message:

@@ -83,7 +83,7 @@ class AgentDefinition:
     description: str = ""
     instructions: str = ""
     model: ModelChoice = field(default_factory=ModelChoice)
-    #: `react` or `one_call`.
+    #: `react`, `plan_execute` or `one_call`.
     planner: str = "react"
     #: Names or patterns (`calculator`, `github.*`) of the built-in and plugged-in tools it may use.
     tools: tuple[str, ...] = ()

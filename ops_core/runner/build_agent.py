@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agentkit import Agent
 from agentkit.errors import ConfigurationError
@@ -19,6 +20,7 @@ from agentkit.mcp.tools import MCP_PROXY_TOOL, McpTools, mcp_proxy_tool
 from agentkit.memory.short_term import ShortTermMemory
 from agentkit.planners.base import BasePlanner
 from agentkit.planners.one_call import OneCallPlanner
+from agentkit.planners.plan_execute import PlanExecutePlanner
 from agentkit.planners.react import ReActPlanner
 from agentkit.security.base import BaseSecurityManager
 from agentkit.tools.allowed import AllowedTools
@@ -107,7 +109,10 @@ class AgentBuilder:
         model = await self._model(definition.model)
         if definition.planner == "one_call":
             return OneCallPlanner(model)
-        return ReActPlanner(model, protocol="text" if definition.model.native_tools is False else "auto")
+        protocol: Literal["text", "auto"] = "text" if definition.model.native_tools is False else "auto"
+        if definition.planner == "plan_execute":
+            return PlanExecutePlanner(model, protocol=protocol)
+        return ReActPlanner(model, protocol=protocol)
 
     async def _model(self, choice: ModelChoice) -> BaseLlmClient:
         if choice not in self._models:

@@ -161,7 +161,7 @@ class AgentFile(Section):
     description: str = Field(default="", max_length=10_000)
     instructions: str = Field(default="", max_length=200_000)
     model: ModelSection = ModelSection()
-    planner: Literal["react", "one_call"] = "react"
+    planner: Literal["react", "plan_execute", "one_call"] = "react"
     tools: list[ToolPattern] = Field(default=[], max_length=500)
     mcp_servers: list[ToolPattern] = Field(default=[], max_length=100)
     agents: list[AgentName] = Field(default=[], max_length=100)

@@ -19,7 +19,9 @@ from agentkit import (
     UserMessage,
 )
 from agentkit.planners.react_text import read, render, without_invented_observations
+from agentkit.planners.templates import Template
 
+TEMPLATE = Template.at(None, "react_prompt.txt", needs=frozenset({"tools"}))
 CALCULATOR = ToolSpec("calculator", "Does {sums}.", {"type": "object", "properties": {}})
 
 
@@ -108,7 +110,7 @@ def test_call_ids_come_from_the_answer_alone() -> None:
 
 
 def test_the_tools_are_listed_with_their_schemas_after_the_instructions() -> None:
-    system, goal = render([SystemMessage("Be kind."), UserMessage("go")], [CALCULATOR])
+    system, goal = render([SystemMessage("Be kind."), UserMessage("go")], [CALCULATOR], TEMPLATE)
     assert isinstance(system, SystemMessage)
     assert system.text.startswith("Be kind.\n\nYou work on the user's goal")
     assert '{"name": "calculator", "description": "Does {sums}.", "arguments": {"type": "object"' in system.text
@@ -116,29 +118,29 @@ def test_the_tools_are_listed_with_their_schemas_after_the_instructions() -> Non
 
 
 def test_without_tools_the_prompt_says_so() -> None:
-    [system, _] = render([UserMessage("go")], [])
+    [system, _] = render([UserMessage("go")], [], TEMPLATE)
     assert isinstance(system, SystemMessage)
     assert system.text.endswith("(there are no tools)")
 
 
 def test_results_are_shown_as_observations() -> None:
     results = (ToolResult("1", "a", "one"), ToolResult("2", "b", "broken", is_error=True))
-    assert render([ToolMessage(results[:1])], [])[1] == UserMessage("Observation: one")
-    assert render([ToolMessage(results)], [])[1] == UserMessage(
+    assert render([ToolMessage(results[:1])], [], TEMPLATE)[1] == UserMessage("Observation: one")
+    assert render([ToolMessage(results)], [], TEMPLATE)[1] == UserMessage(
         "Observation 1 (a): one\nObservation 2 (b): Error: broken"
     )
 
 
 def test_invented_observations_are_not_shown_to_the_model_again() -> None:
     said = "Action: a\r\nAction Input: {}\r\nObservation: made up\r\nFinal Answer: wrong"
-    shown = render([AssistantMessage(said, (ToolCall("1", "a", {}),))], [])[1]
+    shown = render([AssistantMessage(said, (ToolCall("1", "a", {}),))], [], TEMPLATE)[1]
     assert shown == AssistantMessage("Action: a\nAction Input: {}")
     assert without_invented_observations("Final Answer: x\nObservation: quoted").endswith("quoted")
 
 
 def test_calls_made_by_native_tool_calling_are_written_as_actions() -> None:
     message = AssistantMessage("", (ToolCall("1", "a", {"n": 1}),))
-    assert render([message], [])[1] == AssistantMessage('Action: a\nAction Input: {"n": 1}')
+    assert render([message], [], TEMPLATE)[1] == AssistantMessage('Action: a\nAction Input: {"n": 1}')
 
 
 @given(

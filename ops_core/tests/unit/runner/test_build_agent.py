@@ -10,7 +10,10 @@ from agentkit.errors import ConfigurationError
 from agentkit.journal import MemoryJournal
 from agentkit.llm.demo import DemoLlm
 from agentkit.memory.short_term import ShortTermMemory
+from agentkit.planners.base import BasePlanner
 from agentkit.planners.one_call import OneCallPlanner
+from agentkit.planners.plan_execute import PlanExecutePlanner
+from agentkit.planners.react import ReActPlanner
 from agentkit.tools.base import ToolSpec
 from agentkit.tools.builtin import calculator, clock
 from agentkit.tools.registry import ToolRegistry
@@ -62,6 +65,16 @@ async def test_agents_of_one_model_share_its_client_also_when_built_at_once() ->
     assert len({id(agent.planner.llm) for agent in agents}) == 1
     assert isinstance(agents[0].planner.llm, DemoLlm)
     await shared.aclose()
+
+
+@pytest.mark.parametrize(
+    ("name", "planner"), [("react", ReActPlanner), ("plan_execute", PlanExecutePlanner), ("one_call", OneCallPlanner)]
+)
+async def test_the_planner_is_the_one_that_the_definition_names(name: str, planner: type[BasePlanner]) -> None:
+    agent = await builder().build(
+        AgentDefinition(name="a", model=DEMO, planner=name), digest="d", journal=MemoryJournal()
+    )
+    assert type(agent.planner) is planner
 
 
 async def test_under_a_load_test_no_mcp_server_is_started() -> None:

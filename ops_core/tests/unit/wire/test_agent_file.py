@@ -107,7 +107,7 @@ def test_an_absent_directory_holds_no_agents(tmp_path: Path) -> None:
         ("name: 'BAD NAME'", "a.yaml:1: name String should match pattern"),
         ("tools:\n  - ok\n  - 7\n", "a.yaml:3: tools.1 Input should be a valid string"),
         ("queue: 7up", "a.yaml:1: queue String should match pattern"),
-        ("planner: magic", "a.yaml:1: planner Input should be 'react' or 'one_call'"),
+        ("planner: magic", "a.yaml:1: planner Input should be 'react', 'plan_execute' or 'one_call'"),
         ("\ninput_schema: {type: nonsense}", "a.yaml:2: input_schema Value error, not a JSON Schema"),
         ("x: &a [*a]\n", "a.yaml:1: x unknown key"),
         (b"\xff\xfe\xfa", "a.yaml:1 the file is not valid UTF-8"),

@@ -64,7 +64,7 @@ class Agent(_message.Message):
     instructions: _builtins.str
     """What the model is told."""
     planner: _builtins.str
-    """How it decides: `react` or `one_call`."""
+    """How it decides: `react`, `plan_execute` or `one_call`."""
     input_schema_json: _builtins.str
     """JSON text, instead of `input_schema`, where a Struct cannot hold it exactly (as `Task.input_json`)."""
     output_schema_json: _builtins.str
