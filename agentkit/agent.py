@@ -23,6 +23,7 @@ from agentkit.model_calls import Answered, ModelCaller
 from agentkit.output import OutputFormatError, output_format
 from agentkit.planners.base import BasePlanner, Prompt
 from agentkit.planners.unusable import correction_for, too_many_calls
+from agentkit.repeats import Repeats
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
 from agentkit.security.allow_all import AllowAll
 from agentkit.security.base import BaseSecurityManager
@@ -134,6 +135,7 @@ class _Run:
         self._tool_calls = 0
         self._seconds = 0.0
         self._corrections_in_a_row = 0
+        self._repeats = Repeats()
         self._plan: tuple[str, ...] = ()
 
     async def drive(self, goal: str, attachments: tuple[Attachment, ...]) -> RunReport:
@@ -175,6 +177,12 @@ class _Run:
             return LimitReached(
                 LimitName.corrections,
                 f"{self._corrections_in_a_row} answers of the model in a row could not be used",
+            )
+        if self._repeats.in_a_row >= limits.repeats:
+            return LimitReached(
+                LimitName.repeats,
+                f"{self._repeats.tools} was called {self._repeats.in_a_row} times in a row with the same arguments and "
+                "the same result",
             )
         if self._steps >= limits.steps:
             return LimitReached(LimitName.steps, f"no answer after {self._steps} steps")
@@ -262,11 +270,15 @@ class _Run:
         await self._remember(ToolMessage(tuple(each.result for each in observed)))
         self._tool_calls += len(observed)
         self._seconds += sum(each.seconds for each in observed)
+        self._repeats.add(calls, [each.result for each in observed])
+        if self._repeats.note:
+            await self._remember(UserMessage(self._repeats.note))
         misasked = all(each.misasked for each in observed)
         self._corrections_in_a_row = self._corrections_in_a_row + 1 if misasked else 0
 
     async def _work_by(self, steps: tuple[str, ...], message: AssistantMessage) -> None:
         self._plan = steps
+        self._repeats.forget()
         numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, 1))
         await self._remember(message, PlanMessage(f"The plan:\n{numbered}", steps), UserMessage("Carry out the plan."))
         self._corrections_in_a_row = 0
@@ -276,6 +288,7 @@ class _Run:
         if message.text.strip():
             await self._remember(AssistantMessage(message.text))
         await self._remember(UserMessage(observation))
+        self._repeats.forget()
         self._corrections_in_a_row += 1
 
     def _report(self, outcome: Outcome) -> RunReport:

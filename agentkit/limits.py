@@ -14,6 +14,8 @@ class LimitName(StrEnum):
     tokens = "tokens"
     #: The model's answers could not be used, too often in a row.
     corrections = "corrections"
+    #: The same calls with the same results, too often in a row.
+    repeats = "repeats"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +30,8 @@ class Limits:
     tokens: int = 500_000
     #: Answers in a row that cannot be used (malformed, unknown tool, bad arguments).
     corrections: int = 3
+    #: The same tool calls in a row, with the same arguments and the same results.
+    repeats: int = 6
     #: One model call.
     llm_seconds: float = 120.0
     #: One tool call.

@@ -334,6 +334,27 @@ async def test_a_model_that_hangs_is_a_timeout() -> None:
 SCHEMA: JsonObject = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 
 
+async def test_a_model_that_repeats_a_call_is_told_and_ended_when_it_goes_on() -> None:
+    counting = CountingTool(answer="pending")
+    agent, llm = agent_of(*([[call_of("count", id=f"c{i}")] for i in range(9)]), tools=counting)
+
+    report = await agent.run("wait for it")
+
+    assert isinstance(report.outcome, LimitReached)
+    assert report.outcome.limit is LimitName.repeats
+    assert "'count' was called 6 times in a row" in report.outcome.detail
+    assert len(counting.calls) == 6
+    assert "2 times" not in str(llm.asked[2].messages)
+    assert "You have called 'count' 3 times in a row" in str(llm.asked[3].messages[-1])
+
+
+async def test_calls_that_differ_in_arguments_or_results_are_no_repeats() -> None:
+    counting = CountingTool(answer="pending")
+    agent, _ = agent_of(*([[call_of("count", n=i)] for i in range(9)]), "done", tools=counting)
+
+    assert (await agent.run("count")).outcome == Finished("done")
+
+
 async def test_an_answer_that_fits_the_output_schema_is_given_as_json() -> None:
     agent, llm = agent_of('```json\n{"n": 3}\n```', output=SCHEMA)
     assert (await agent.run("go")).outcome == Finished('```json\n{"n": 3}\n```', {"n": 3})
