@@ -179,7 +179,8 @@ async def _claim(present: _Present, count: int) -> None:
     last_step = NewEvent(type=EventType.llm_completed, payload=answer, step_key="1/llm", phase=StepPhase.result)
     outcome = Completed(result={"answer": "nothing"}, usage=usage)
     while done < count:
-        claimed = await store.claim(_QUEUE, limit=_CLAIMED_AT_ONCE, worker_id="bench", lease_seconds=60.0)
+        limit = min(_CLAIMED_AT_ONCE, count - done)
+        claimed = await store.claim(_QUEUE, limit=limit, worker_id="bench", lease_seconds=60.0)
         if not claimed:
             raise Failed(f"{count - done} of {count} tasks could not be claimed")
         ends = [store.finish(Lease(task.id, task.epoch), outcome, last_step=last_step) for task in claimed]

@@ -1,0 +1,101 @@
+"""Takes secrets out of text that a model, a journal or a log would otherwise keep."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from functools import cache
+from urllib.parse import quote, quote_plus, urlsplit
+
+from agentkit.transcript import JsonValue
+
+REDACTED = "[redacted]"
+#: A shorter value is likely to stand in any text by chance.
+_SHORTEST = 8
+_SECRET_NAMES = re.compile(
+    r"(^|_)(API_?KEY|ACCESS_?KEY|PRIVATE_?KEY|KEY|TOKEN|SECRET|PASS|PASSWD|PASSWORD|PASSPHRASE|CREDENTIALS?|COOKIE|DSN)(_|$)",
+    re.IGNORECASE,
+)
+#: What a value of that kind may be without being one: a path, a switch, a number.
+_HARMLESS = re.compile(r"(/[\w./-]*|[\d.]+|true|false|yes|no|on|off|none|null)", re.IGNORECASE)
+#: Keys that say what they are. As published by those who issue them; see also GitHub's and Yelp's secret scanners.
+_KEY_SHAPES = (
+    r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,}",  # OpenAI, Anthropic, OpenRouter
+    r"gh[pousr]_[A-Za-z0-9]{36,}",
+    r"github_pat_[A-Za-z0-9_]{22,}",
+    r"glpat-[A-Za-z0-9_-]{20,}",
+    r"xox[abeoprs]-[A-Za-z0-9-]{10,}",  # Slack
+    r"(?:AKIA|ASIA)[A-Z0-9]{16}",  # AWS
+    r"AIza[A-Za-z0-9_-]{35}",  # Google
+    r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
+    r"whsec_[A-Za-z0-9+/=]{16,}",
+    r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # JSON Web Token
+)
+_PRIVATE_KEY = (
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:(?!-----)[\s\S]){1,20000}-----END [A-Z ]{0,30}PRIVATE KEY-----"
+)
+#: The password in `scheme://user:password@host`.
+_USER_IN_URL = r"(?<=://)([^\s/:@]{0,200}):[^\s/@]{1,200}@"
+
+
+class Redactor:
+    """Knows some secrets by their value, and others by their shape."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """`secrets` shorter than 8 characters are passed over: they would redact ordinary text."""
+        forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
+        # The longest first: one may begin with another.
+        known = [re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
+        # Only where a word begins: `task-…` is no key, and a text that repeats a beginning is looked at once.
+        shapes = rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_KEY_SHAPES)})"
+        self._pattern = re.compile("|".join([*known, shapes, _PRIVATE_KEY]))
+        self._url = re.compile(_USER_IN_URL)
+
+    @classmethod
+    def of_environment(cls, environ: Mapping[str, str] | None = None, *, also: Iterable[str] = ()) -> Redactor:
+        """With the values of variables whose name says that they are secret, and passwords in the URLs of others."""
+        env = os.environ if environ is None else environ
+        return cls([*_secrets_in(env), *also])
+
+    def text(self, text: str) -> str:
+        """The text, each secret replaced."""
+        return self._url.sub(rf"\1:{REDACTED}@", self._pattern.sub(REDACTED, text))
+
+    def value(self, value: JsonValue) -> JsonValue:
+        """A JSON value, each secret in its texts and keys replaced."""
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {self.text(key): self.value(each) for key, each in value.items()}
+            case list():
+                return [self.value(each) for each in value]
+            case _:
+                return value
+
+
+@cache
+def environment_redactor() -> Redactor:
+    """That of this process's environment as it is when this is first called."""
+    return Redactor.of_environment()
+
+
+def _secrets_in(environ: Mapping[str, str]) -> Iterable[str]:
+    for name, value in environ.items():
+        if _SECRET_NAMES.search(name) and not _HARMLESS.fullmatch(value):
+            yield value.strip()
+        elif "://" in value and (password := _password_of(value)):
+            yield password
+
+
+def _password_of(url: str) -> str | None:
+    try:
+        return urlsplit(url).password
+    except ValueError:
+        return None
+
+
+def _forms(secret: str) -> Iterable[str]:
+    """As it stands, and as it stands in a URL, in a form, or in JSON."""
+    return secret, quote(secret, safe=""), quote_plus(secret), secret.replace("\\", "\\\\").replace('"', '\\"')
