@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from agentkit.errors import ConfigurationError, LlmError, LlmTimeout
+from agentkit.llm.allowance import allowance_from_headers
 from agentkit.llm.anthropic_format import PROVIDER, read_message, write_messages, write_tools
 from agentkit.llm.anthropic_stream import MessagePieces
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
 from agentkit.llm.vendor_errors import error_for_status, retry_after_seconds
+from agentkit.llm.vendor_reply import RawReply
 from agentkit.llm.vendor_schemas import RefusedSchemas
 from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
@@ -57,7 +60,7 @@ class AnthropicClient(BaseLlmClient):
         async def ask(schema: JsonObject | None) -> LlmResponse:
             names, request = _request(messages, tools, schema)
             async with self._guarded(timeout_seconds):
-                return read_message(self.model, names, await self._ask(request, timeout_seconds))
+                return self._read(names, await self._ask(request, timeout_seconds))
 
         return await self._refused_schemas.ask(output_schema, ask)
 
@@ -74,8 +77,7 @@ class AnthropicClient(BaseLlmClient):
             names, request = _request(messages, tools, schema)
             streamed = StreamedReply(PROVIDER, MessagePieces(), on_text)
             async with self._guarded(timeout_seconds):
-                body = await self._ask_to_stream(request, timeout_seconds, streamed)
-                response = read_message(self.model, names, body)
+                response = self._read(names, await self._ask_to_stream(request, timeout_seconds, streamed))
             streamed.tell_if_untold(response.message.text)
             return response
 
@@ -84,7 +86,11 @@ class AnthropicClient(BaseLlmClient):
     async def aclose(self) -> None:
         await self._sdk.close()
 
-    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+    def _read(self, names: LegalNames, reply: RawReply) -> LlmResponse:
+        response = read_message(self.model, names, reply.body)
+        return replace(response, allowance=allowance_from_headers(reply.headers, provider=PROVIDER))
+
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> RawReply:
         reply = await self._sdk.messages.with_raw_response.create(
             model=self.model,
             max_tokens=self._max_output_tokens,
@@ -93,9 +99,9 @@ class AnthropicClient(BaseLlmClient):
             extra_body=request,
             timeout=timeout_seconds,
         )
-        return await reply.read()
+        return RawReply(await reply.read(), reply.headers)
 
-    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> RawReply:
         async with self._sdk.messages.with_streaming_response.create(
             model=self.model,
             max_tokens=self._max_output_tokens,
@@ -104,7 +110,7 @@ class AnthropicClient(BaseLlmClient):
             extra_body=request,
             timeout=timeout_seconds,
         ) as reply:
-            return await streamed.read(reply.http_response)
+            return RawReply(await streamed.read(reply.http_response), reply.headers)
 
     @asynccontextmanager
     async def _guarded(self, timeout_seconds: float) -> AsyncIterator[None]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from agentkit.llm.allowance import allowance_from_headers
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.openai_connection import OpenAiConnection
 from agentkit.llm.openai_format import read_completion, write_messages, write_schema, write_tools
 from agentkit.llm.openai_stream import CompletionPieces
 from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
+from agentkit.llm.vendor_reply import RawReply
 from agentkit.llm.vendor_schemas import RefusedSchemas
 from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
@@ -65,7 +68,8 @@ class OpenAiChatClient(BaseLlmClient):
         async def ask(schema: JsonObject | None) -> LlmResponse:
             names, request = self._request(messages, tools, schema)
             async with self._connection.guarded(timeout_seconds):
-                return read_completion(self.provider, self.model, names, await self._ask(request, timeout_seconds))
+                reply = await self._ask(request, timeout_seconds)
+                return self._read(names, reply)
 
         return await self._refused_schemas.ask(output_schema, ask)
 
@@ -82,8 +86,7 @@ class OpenAiChatClient(BaseLlmClient):
             names, request = self._request(messages, tools, schema)
             streamed = StreamedReply(self.provider, CompletionPieces(self.provider), on_text)
             async with self._connection.guarded(timeout_seconds):
-                body = await self._ask_to_stream(request, timeout_seconds, streamed)
-                response = read_completion(self.provider, self.model, names, body)
+                response = self._read(names, await self._ask_to_stream(request, timeout_seconds, streamed))
             streamed.tell_if_untold(response.message.text)
             return response
 
@@ -91,6 +94,10 @@ class OpenAiChatClient(BaseLlmClient):
 
     async def aclose(self) -> None:
         await self._connection.aclose()
+
+    def _read(self, names: LegalNames, reply: RawReply) -> LlmResponse:
+        response = read_completion(self.provider, self.model, names, reply.body)
+        return replace(response, allowance=allowance_from_headers(reply.headers, provider=self.provider))
 
     def _limit(self) -> JsonObject:
         """OpenAI's newer models refuse the parameter that is all that many other servers know."""
@@ -111,7 +118,7 @@ class OpenAiChatClient(BaseLlmClient):
             request["response_format"] = write_schema(output_schema)
         return names, request
 
-    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> RawReply:
         reply = await self._connection.sdk.chat.completions.with_raw_response.create(
             model=self.model,
             # Through `extra_body`: typed messages are walked field by field, the longer the dearer.
@@ -119,9 +126,9 @@ class OpenAiChatClient(BaseLlmClient):
             extra_body=request,
             timeout=timeout_seconds,
         )
-        return reply.http_response.content
+        return RawReply(reply.http_response.content, reply.headers)
 
-    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> RawReply:
         """Without `stream_options` the tokens are not counted; who refuses it is asked without, from then on."""
         import openai
 
@@ -134,7 +141,9 @@ class OpenAiChatClient(BaseLlmClient):
                 self._counts_streams = False
         return await self._ask_once_to_stream(request, timeout_seconds, streamed)
 
-    async def _ask_once_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+    async def _ask_once_to_stream(
+        self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply
+    ) -> RawReply:
         async with self._connection.sdk.chat.completions.with_streaming_response.create(
             model=self.model,
             messages=[],
@@ -142,4 +151,4 @@ class OpenAiChatClient(BaseLlmClient):
             extra_body=request,
             timeout=timeout_seconds,
         ) as reply:
-            return await streamed.read(reply.http_response)
+            return RawReply(await streamed.read(reply.http_response), reply.headers)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from agentkit.llm.allowance import allowance_from_headers
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.openai_connection import OpenAiConnection
 from agentkit.llm.openai_responses_format import PROVIDER, read_response, write_input, write_schema, write_tools
 from agentkit.llm.openai_responses_stream import ResponsePieces
 from agentkit.llm.tool_names import LegalNames, call_ids, tool_names
+from agentkit.llm.vendor_reply import RawReply
 from agentkit.llm.vendor_schemas import RefusedSchemas
 from agentkit.llm.vendor_stream import StreamedReply
 from agentkit.tools.base import ToolSpec
@@ -58,7 +61,7 @@ class OpenAiResponsesClient(BaseLlmClient):
         async def ask(schema: JsonObject | None) -> LlmResponse:
             names, request = self._request(messages, tools, schema)
             async with self._connection.guarded(timeout_seconds):
-                return read_response(self.model, names, await self._ask(request, timeout_seconds))
+                return self._read(names, await self._ask(request, timeout_seconds))
 
         return await self._refused_schemas.ask(output_schema, ask)
 
@@ -75,8 +78,7 @@ class OpenAiResponsesClient(BaseLlmClient):
             names, request = self._request(messages, tools, schema)
             streamed = StreamedReply(PROVIDER, ResponsePieces(), on_text)
             async with self._connection.guarded(timeout_seconds):
-                body = await self._ask_to_stream(request, timeout_seconds, streamed)
-                response = read_response(self.model, names, body)
+                response = self._read(names, await self._ask_to_stream(request, timeout_seconds, streamed))
             streamed.tell_if_untold(response.message.text)
             return response
 
@@ -84,6 +86,10 @@ class OpenAiResponsesClient(BaseLlmClient):
 
     async def aclose(self) -> None:
         await self._connection.aclose()
+
+    def _read(self, names: LegalNames, reply: RawReply) -> LlmResponse:
+        response = read_response(self.model, names, reply.body)
+        return replace(response, allowance=allowance_from_headers(reply.headers, provider=PROVIDER))
 
     def _request(
         self, messages: Sequence[Message], tools: Sequence[ToolSpec], output_schema: JsonObject | None
@@ -101,20 +107,20 @@ class OpenAiResponsesClient(BaseLlmClient):
             request["max_output_tokens"] = self._max_output_tokens
         return names, request
 
-    async def _ask(self, request: JsonObject, timeout_seconds: float) -> bytes:
+    async def _ask(self, request: JsonObject, timeout_seconds: float) -> RawReply:
         reply = await self._connection.sdk.responses.with_raw_response.create(
             model=self.model,
             # As in `OpenAiChatClient`.
             extra_body=request,
             timeout=timeout_seconds,
         )
-        return reply.http_response.content
+        return RawReply(reply.http_response.content, reply.headers)
 
-    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> bytes:
+    async def _ask_to_stream(self, request: JsonObject, timeout_seconds: float, streamed: StreamedReply) -> RawReply:
         async with self._connection.sdk.responses.with_streaming_response.create(
             model=self.model,
             stream=True,
             extra_body=request,
             timeout=timeout_seconds,
         ) as reply:
-            return await streamed.read(reply.http_response)
+            return RawReply(await streamed.read(reply.http_response), reply.headers)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -15,6 +17,14 @@ Reply = TypeVar("Reply", bound=BaseModel)
 
 _SHOWN = 80
 _NOT_FINITE = re.compile(rb"NaN|Infinity")
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """A reply with status 200, as it came."""
+
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class BungledCall(Exception):

@@ -1,4 +1,4 @@
-"""What the Responses API has beyond the contract: sealed reasoning, failures under status 200, and nothing kept there."""
+"""What the Responses API has beyond the contract: sealed reasoning, failures under status 200, nothing kept there."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ async def test_gemini_takes_its_key_from_either_variable() -> None:
 
 
 def test_an_unknown_provider_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigurationError, match="no model provider 'gpt'; there are: demo, openai, anthropic"):
+    with pytest.raises(ConfigurationError, match="no model provider 'gpt'; there are: demo, openai, openai-responses"):
         made("gpt", "x")
 
 

@@ -1,16 +1,41 @@
-"""What tests of agents need: a model that says what it is told to, and tools that count their calls."""
+"""What tests of agents need: models that say what they are told or what was recorded, tools that count their calls, and
+suites that check a model, tool or memory of one's own.
+
+Set AGENTKIT_FORBID_MODEL_CALLS=1 for tests that must never ask a real model: `make_llm` then makes none.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 from agentkit.errors import LlmError
 from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
+from agentkit.llm.cassette import Redact
+from agentkit.llm.recorded import RecordingLlm, ReplayingLlm
+from agentkit.testing.memory_contract import MemoryContract
+from agentkit.testing.model_contract import ModelContract
+from agentkit.testing.tool_contract import ToolContract
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
 from agentkit.transcript import AssistantMessage, JsonObject, Message, ToolCall, ToolResult
+
+__all__ = [
+    "SCRIPTED_USAGE",
+    "Asked",
+    "CountingTool",
+    "MemoryContract",
+    "ModelContract",
+    "RecordingLlm",
+    "ReplayingLlm",
+    "Reply",
+    "ScriptedLlm",
+    "ToolContract",
+    "call_of",
+    "replayed_or_recorded",
+]
 
 #: One answer of a scripted model: a text, tool calls, a whole response, or an error to raise.
 Reply: TypeAlias = str | Sequence[ToolCall] | LlmResponse | BaseException
@@ -65,6 +90,26 @@ class ScriptedLlm(BaseLlmClient):
             return LlmResponse(AssistantMessage(reply), StopReason.end, SCRIPTED_USAGE, self.provider, self.model)
         message = AssistantMessage("", tuple(reply))
         return LlmResponse(message, StopReason.tool_calls, SCRIPTED_USAGE, self.provider, self.model)
+
+
+def replayed_or_recorded(
+    path: str | Path, make: Callable[[], BaseLlmClient], *, redact: Redact | None = None
+) -> BaseLlmClient:
+    """The model of the recording at `path`; where there is none yet, a real one that is recorded there.
+
+    So the first run of a test asks a model, and every later one repeats what it said. Where real models are forbidden
+    a recording that is missing is an error, if `make` calls `make_llm`.
+
+    Args:
+        make: Makes the real model; not called when there is a recording.
+        redact: Makes a text one that may be kept; see `RecordingLlm`.
+
+    Raises:
+        ConfigurationError: the file is not a recording, or as `make`.
+    """
+    if Path(path).exists():
+        return ReplayingLlm(path, redact=redact)
+    return RecordingLlm(make(), path, redact=redact)
 
 
 def call_of(name: str, *, id: str | None = None, **arguments: object) -> ToolCall:
