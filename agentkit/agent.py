@@ -22,13 +22,16 @@ from agentkit.memory.summarizing import NOTHING_SAID, summary_prompt
 from agentkit.model_calls import Answered, ModelCaller
 from agentkit.output import OutputFormatError, output_format
 from agentkit.planners.base import BasePlanner, Prompt
-from agentkit.planners.unusable import correction_for, too_many_calls
+from agentkit.planners.unusable import correction_for, too_many_calls, unwritable
 from agentkit.repeats import Repeats
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
 from agentkit.security.allow_all import AllowAll
 from agentkit.security.base import BaseSecurityManager
+from agentkit.security.redaction import Redactor, environment_redactor
 from agentkit.tool_calls import ToolCaller
 from agentkit.tools.base import BaseToolManager, ToolSpec
+from agentkit.tools.combined import CombinedTools
+from agentkit.tools.hand_off import PREFIX, HandOffs
 from agentkit.tools.registry import ToolRegistry
 from agentkit.transcript import (
     AssistantMessage,
@@ -58,6 +61,8 @@ class Agent:
         output: JsonObject | type[Any] | None = None,
         definition: str = "",
         hooks: RunHooks | None = None,
+        hand_offs: Mapping[str, Agent] | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         """
         Args:
@@ -66,6 +71,10 @@ class Agent:
             output: What the final answer must be: a JSON Schema that it fits, or a type that Pydantic knows (a model,
                 a dataclass, a TypedDict, `list[int]`). An answer that is not goes back to the model with what is wrong,
                 as often as `limits.corrections` allows.
+            hand_offs: Agents that may take over, by the name their `hand_off.<name>` tool gets. Whoever has taken over
+                answers with its own planner, tools and policy; limits, journal, memory and output stay the run's.
+            redactor: Takes secrets out of what tools answer, before the model or the journal sees it. None
+                knows those in the environment, and keys by their shape.
             definition: Names the version of this agent's definition; a run journaled under another one is not resumed.
 
         Raises:
@@ -73,8 +82,11 @@ class Agent:
         """
         self.planner = planner
         self.memory = memory
-        self.tools: BaseToolManager = tools if tools is not None else ToolRegistry()
+        self.hand_offs = dict(hand_offs or {})
+        own: BaseToolManager = tools if tools is not None else ToolRegistry()
+        self.tools: BaseToolManager = CombinedTools(own, HandOffs(self.hand_offs)) if self.hand_offs else own
         self.security: BaseSecurityManager = security or AllowAll()
+        self.redactor = redactor or environment_redactor()
         self.limits = limits or Limits()
         self.journal = journal
         self.instructions = instructions
@@ -108,27 +120,12 @@ class _Run:
 
     def __init__(self, agent: Agent, run_id: str) -> None:
         self._agent = agent
-        self._planner = agent.planner
         self._limits = agent.limits
         self._memory: BaseMemory = agent.memory if agent.memory is not None else ShortTermMemory()
         self._journal: Journal = agent.journal if agent.journal is not None else MemoryJournal()
-        self._model = ModelCaller(
-            llm=agent.planner.llm,
-            definition=agent.definition,
-            output_schema=_held_to(agent),
-            timeout_seconds=agent.limits.llm_seconds,
-            journal=self._journal,
-            hooks=agent.hooks,
-        )
-        self._caller = ToolCaller(
-            run_id=run_id,
-            tools=agent.tools,
-            security=agent.security,
-            limits=agent.limits,
-            journal=self._journal,
-            hooks=agent.hooks,
-        )
+        self._run_id = run_id
         self._specs: Mapping[str, ToolSpec] = {}
+        self._take_over(agent)
         self._transcript: list[Message] = []
         self._usage = Usage()
         self._steps = 0
@@ -159,6 +156,29 @@ class _Run:
                     await self._remember(message)
                     return self._report(self._finished(text))
         raise AssertionError("unreachable: the count never ends")
+
+    def _take_over(self, agent: Agent) -> None:
+        """From here on this agent's model is asked and its tools are called."""
+        self._acting = agent
+        self._planner = agent.planner
+        self._specs = {}
+        self._model = ModelCaller(
+            llm=agent.planner.llm,
+            definition=agent.definition,
+            output_schema=_held_to(self._agent, agent.planner),
+            timeout_seconds=self._limits.llm_seconds,
+            journal=self._journal,
+            hooks=self._agent.hooks,
+        )
+        self._caller = ToolCaller(
+            run_id=self._run_id,
+            tools=agent.tools,
+            security=agent.security,
+            limits=self._limits,
+            journal=self._journal,
+            hooks=self._agent.hooks,
+            redactor=self._agent.redactor,
+        )
 
     def _opening(self, goal: str, attachments: tuple[Attachment, ...]) -> list[Message]:
         form = self._agent.output_format
@@ -196,7 +216,7 @@ class _Run:
         """Asked for before each step, since a server that was down may be back. A slow one keeps what was known."""
         try:
             async with asyncio.timeout(self._limits.tool_seconds):
-                return {spec.name: spec for spec in await self._agent.tools.specs()}
+                return {spec.name: spec for spec in await self._acting.tools.specs()}
         except TimeoutError:
             return self._specs
 
@@ -246,6 +266,8 @@ class _Run:
         match decision:
             case CallTools(calls) if len(calls) > self._limits.calls_per_step:
                 return too_many_calls(len(calls), allowed=self._limits.calls_per_step)
+            case CallTools(calls):
+                return unwritable(calls) or decision
             case Answer(text):
                 return self._checked(text)
             case _:
@@ -273,6 +295,12 @@ class _Run:
         self._repeats.add(calls, [each.result for each in observed])
         if self._repeats.note:
             await self._remember(UserMessage(self._repeats.note))
+        for result in (each.result for each in observed if not each.result.is_error):
+            successor = self._acting.hand_offs.get(result.name.removeprefix(PREFIX))
+            if result.name.startswith(PREFIX) and successor is not None:
+                self._take_over(successor)
+                await self._remember(SystemMessage(f"From here on you are another agent.\n{successor.instructions}"))
+                break  # of several the first: an answer has one author
         misasked = all(each.misasked for each in observed)
         self._corrections_in_a_row = self._corrections_in_a_row + 1 if misasked else 0
 
@@ -303,7 +331,7 @@ class _Run:
         )
 
 
-def _held_to(agent: Agent) -> JsonObject | None:
+def _held_to(agent: Agent, planner: BasePlanner) -> JsonObject | None:
     """What the model's vendor is asked to hold it to."""
     form = agent.output_format
-    return form.schema if form is not None and agent.planner.answers_plainly else None
+    return form.schema if form is not None and planner.answers_plainly else None

@@ -22,6 +22,7 @@ AgentkitError
 ├── StepMismatch                  a replayed step is not the step that was journaled
 ├── OutcomeUnknown                a step with a side effect was begun and its end never recorded; it forbids a repeat
 ├── RunRevoked                    the run may not act any more (its journal says so)
+├── DestinationRefused (in security/addresses.py)  a connection was asked for that must not be made
 └── RunSuspended (in waits.py)    no failure: the run waits for something outside
 """
 

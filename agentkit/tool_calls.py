@@ -25,6 +25,7 @@ from agentkit.limits import Limits
 from agentkit.observations import Observation, cut_to_bytes, doubt, earlier_try, no_such_tool, of_edited_call, said_by
 from agentkit.recording import record_even_if_cancelled
 from agentkit.security.base import BaseSecurityManager
+from agentkit.security.redaction import Redactor
 from agentkit.tool_steps import ToolStep
 from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
 from agentkit.tools.waits import Waits
@@ -58,8 +59,10 @@ class ToolCaller:
         limits: Limits,
         journal: Journal,
         hooks: RunHooks,
+        redactor: Redactor,
     ) -> None:
         self._run_id = run_id
+        self._redactor = redactor
         self._tools = tools
         self._limits = limits
         self._journal = journal
@@ -147,7 +150,7 @@ class ToolCaller:
             "call_id": call.id,
             "name": call.name,
             "arguments": call.arguments,
-            "content": cut_to_bytes(said.content, self._limits.tool_result_bytes),
+            "content": cut_to_bytes(self._redactor.text(said.content), self._limits.tool_result_bytes),
             "is_error": said.is_error,
             "error": said.error,
         }
@@ -205,8 +208,10 @@ class ToolCaller:
             raise ToolTimeout(f"{error}{doubt(spec)}") from error
         except (ToolError, RunRevoked, OutcomeUnknown, StepMismatch):
             raise
+        except (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt):
+            raise  # said to the run, not by the tool
         # A tool is foreign code: even its `sys.exit()` must not end the process that runs it.
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             if limit.expired():
                 raise ToolTimeout(
                     f"The tool {spec.name!r} did not finish within {context.timeout_seconds:g} s.{doubt(spec)}"

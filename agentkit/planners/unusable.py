@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
+
 from agentkit.decisions import Correct
 from agentkit.llm.base import LlmResponse, StopReason
+from agentkit.transcript import ToolCall
 
 
 def correction_for(response: LlmResponse) -> Correct | None:
@@ -28,3 +32,13 @@ def too_many_calls(asked: int, *, allowed: int) -> Correct:
     return Correct(
         f"Your last answer asked for {asked} tool calls; none was made. Ask for at most {allowed} at a time."
     )
+
+
+def unwritable(calls: Sequence[ToolCall]) -> Correct | None:
+    """What to tell of calls whose arguments cannot be written down; None when all can."""
+    for call in calls:
+        try:
+            json.dumps(call.arguments)
+        except (RecursionError, ValueError):
+            return Correct(f"The arguments of your call of {call.name!r} are nested too deeply. Ask with simpler ones.")
+    return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from urllib.parse import quote, quote_plus, urlsplit
 
@@ -19,24 +20,49 @@ _SECRET_NAMES = re.compile(
 )
 #: What a value of that kind may be without being one: a path, a switch, a number.
 _HARMLESS = re.compile(r"(/[\w./-]*|[\d.]+|true|false|yes|no|on|off|none|null)", re.IGNORECASE)
-#: Keys that say what they are. As published by those who issue them; see also GitHub's and Yelp's secret scanners.
-_KEY_SHAPES = (
-    r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,}",  # OpenAI, Anthropic, OpenRouter
-    r"gh[pousr]_[A-Za-z0-9]{36,}",
-    r"github_pat_[A-Za-z0-9_]{22,}",
-    r"glpat-[A-Za-z0-9_-]{20,}",
-    r"xox[abeoprs]-[A-Za-z0-9-]{10,}",  # Slack
-    r"(?:AKIA|ASIA)[A-Z0-9]{16}",  # AWS
-    r"AIza[A-Za-z0-9_-]{35}",  # Google
-    r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
-    r"whsec_[A-Za-z0-9+/=]{16,}",
-    r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}",  # JSON Web Token
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """A kind of secret that says what it is."""
+
+    #: One of these stands in every text that has one: to look for them is a hundred times faster.
+    markers: tuple[str, ...]
+    pattern: re.Pattern[str]
+    replaced_by: str = REDACTED
+
+    def taken_out_of(self, text: str) -> str:
+        if not any(marker in text for marker in self.markers):
+            return text
+        return self.pattern.sub(self.replaced_by, text)
+
+
+def _key(pattern: str, *markers: str) -> _Shape:
+    # Only where a word begins: `task-…` is no key, and a text that repeats a beginning is looked at once.
+    return _Shape(markers, re.compile(rf"(?<![A-Za-z0-9_-]){pattern}"))
+
+
+#: As published by those who issue them; see also GitHub's and Yelp's secret scanners.
+_SHAPES = (
+    _key(r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,}", "sk-"),  # OpenAI, Anthropic, OpenRouter
+    _key(r"gh[pousr]_[A-Za-z0-9]{36,}", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+    _key(r"github_pat_[A-Za-z0-9_]{22,}", "github_pat_"),
+    _key(r"glpat-[A-Za-z0-9_-]{20,}", "glpat-"),
+    _key(r"xox[abeoprs]-[A-Za-z0-9-]{10,}", "xox"),  # Slack
+    _key(r"(?:AKIA|ASIA)[A-Z0-9]{16}", "AKIA", "ASIA"),  # AWS
+    _key(r"AIza[A-Za-z0-9_-]{35}", "AIza"),  # Google
+    _key(r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", "k_live_", "k_test_"),  # Stripe
+    _key(r"whsec_[A-Za-z0-9+/=]{16,}", "whsec_"),
+    _key(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", "eyJ"),  # JSON Web Token
+    _Shape(
+        ("PRIVATE KEY-----",),
+        re.compile(
+            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:(?!-----)[\s\S]){1,20000}-----END [A-Z ]{0,30}PRIVATE KEY-----"
+        ),
+    ),
+    # The password in `scheme://user:password@host`.
+    _Shape(("://",), re.compile(r"(?<=://)([^\s/:@]{0,200}):[^\s/@]{1,200}@"), rf"\1:{REDACTED}@"),
 )
-_PRIVATE_KEY = (
-    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:(?!-----)[\s\S]){1,20000}-----END [A-Z ]{0,30}PRIVATE KEY-----"
-)
-#: The password in `scheme://user:password@host`.
-_USER_IN_URL = r"(?<=://)([^\s/:@]{0,200}):[^\s/@]{1,200}@"
 
 
 class Redactor:
@@ -46,11 +72,7 @@ class Redactor:
         """`secrets` shorter than 8 characters are passed over: they would redact ordinary text."""
         forms = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
         # The longest first: one may begin with another.
-        known = [re.escape(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
-        # Only where a word begins: `task-…` is no key, and a text that repeats a beginning is looked at once.
-        shapes = rf"(?<![A-Za-z0-9_-])(?:{'|'.join(_KEY_SHAPES)})"
-        self._pattern = re.compile("|".join([*known, shapes, _PRIVATE_KEY]))
-        self._url = re.compile(_USER_IN_URL)
+        self._known = sorted(forms, key=lambda form: (-len(form), form))
 
     @classmethod
     def of_environment(cls, environ: Mapping[str, str] | None = None, *, also: Iterable[str] = ()) -> Redactor:
@@ -60,7 +82,11 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """The text, each secret replaced."""
-        return self._url.sub(rf"\1:{REDACTED}@", self._pattern.sub(REDACTED, text))
+        for known in self._known:
+            text = text.replace(known, REDACTED)
+        for shape in _SHAPES:
+            text = shape.taken_out_of(text)
+        return text
 
     def value(self, value: JsonValue) -> JsonValue:
         """A JSON value, each secret in its texts and keys replaced."""

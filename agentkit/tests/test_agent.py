@@ -24,6 +24,7 @@ from agentkit import (
     MemoryJournal,
     RateLimited,
     ReActPlanner,
+    Redactor,
     RunReport,
     RunRevoked,
     StopReason,
@@ -346,6 +347,26 @@ async def test_a_model_that_repeats_a_call_is_told_and_ended_when_it_goes_on() -
     assert len(counting.calls) == 6
     assert "2 times" not in str(llm.asked[2].messages)
     assert "You have called 'count' 3 times in a row" in str(llm.asked[3].messages[-1])
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["result", "error"])
+async def test_a_secret_that_a_tool_tells_reaches_neither_model_nor_journal(fails: bool) -> None:
+    @tool(side_effect=False)
+    def read_config() -> str:
+        """Read the configuration."""
+        text = "database: hunter2-the-password"
+        if fails:
+            raise ValueError(text)
+        return text
+
+    journal = MemoryJournal()
+    redactor = Redactor(["hunter2-the-password"])
+    agent, llm = agent_of([call_of("read_config")], "done", tools=[read_config], journal=journal, redactor=redactor)
+
+    report = await agent.run("look")
+
+    assert "database: [redacted]" in str(llm.asked[1].messages)
+    assert "hunter2" not in f"{journal.results} {report.transcript} {llm.asked}"
 
 
 async def test_calls_that_differ_in_arguments_or_results_are_no_repeats() -> None:

@@ -51,6 +51,9 @@ class DaemonThreads:
             except StopIteration as stop:
                 # A future refuses StopIteration, and the caller would wait for ever.
                 error = RuntimeError(f"the function raised StopIteration({stop.value!r})")
+            except (KeyboardInterrupt, GeneratorExit) as raised:
+                # Nobody's Ctrl-C reaches this thread; on the loop it would look like one.
+                error = RuntimeError(f"the function raised {type(raised).__name__}")
             except BaseException as raised:  # noqa: BLE001  handed to the caller, who decides
                 error = raised
             # The loop may be closed by the time a function that hung comes back.

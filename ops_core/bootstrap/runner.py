@@ -33,7 +33,7 @@ def find_mcp_config(settings: Settings) -> Path | None:
 
 def agent_builder(settings: Settings) -> AgentBuilder:
     return AgentBuilder(
-        tools=load_tool_catalog().registry,
+        tools=load_tool_catalog().sets,
         mcp_servers=load_mcp_servers(find_mcp_config(settings), os.environ),
         mock_delay_ms=settings.load_test_mock_agent_delay_ms,
     )

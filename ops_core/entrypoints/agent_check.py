@@ -33,6 +33,7 @@ def check(
 ) -> None:
     """Check agent files without a server; errors name file, line and field."""
     from ops_core.bootstrap.runner import find_mcp_config
+    from ops_core.runner.probe import plugin_lines
     from ops_core.settings import Settings, export_dotenv, load_settings
     from ops_core.wire.agent_file import load_agent_files
 
@@ -46,6 +47,8 @@ def check(
         _write(reports)
     else:
         write_value(reports, output)
+    for line in plugin_lines():
+        say(line)
     if not definitions:
         say(f"{settings.agents_dir} holds no agent files (*.yaml)", style="yellow")
     if any(report["problems"] for report in reports):
@@ -60,7 +63,7 @@ async def _reports(definitions: Sequence[AgentDefinition], mcp_config: Path | No
 
     wanted = any(definition.mcp_servers or MCP_PROXY in definition.tools for definition in definitions)
     probes = {probe.name: probe for probe in await probe_mcp(mcp_config)} if wanted else {}
-    offered = [spec.name for spec in await load_tool_catalog().registry.specs()]
+    offered = [spec.name for spec in await load_tool_catalog().specs()]
     known = {each.name for each in (*definitions, *load_agent_files(BUILTIN_AGENTS))}
     return [_report(definition, offered, probes, known) for definition in definitions]
 

@@ -26,7 +26,6 @@ from agentkit.security.base import BaseSecurityManager
 from agentkit.tools.allowed import AllowedTools
 from agentkit.tools.base import BaseToolManager
 from agentkit.tools.combined import CombinedTools
-from agentkit.tools.registry import ToolRegistry
 from ops_core.domain.agent import Agent as CallableAgent
 from ops_core.domain.agent import AgentDefinition, ModelChoice
 from ops_core.runner.agent_tools import AgentTools
@@ -48,7 +47,11 @@ class AgentBuilder:
     """Builds agents for one event loop. Model clients and MCP connections are shared by all agents it builds."""
 
     def __init__(
-        self, *, tools: ToolRegistry, mcp_servers: Mapping[str, McpServer], mock_delay_ms: int | None = None
+        self,
+        *,
+        tools: Sequence[BaseToolManager],
+        mcp_servers: Mapping[str, McpServer],
+        mock_delay_ms: int | None = None,
     ) -> None:
         self._tools = tools
         self._mcp_servers = mcp_servers
@@ -137,7 +140,7 @@ class AgentBuilder:
                 f"agent {definition.name!r} names MCP servers that are not configured here: {', '.join(unknown)} "
                 f"(configured: {known})"
             )
-        sets: list[BaseToolManager] = [AllowedTools(self._tools, definition.tools)]
+        sets: list[BaseToolManager] = [AllowedTools(each, definition.tools) for each in self._tools]
         # A model that only waits calls no tool: no server is started for it.
         if definition.mcp_servers and self._mock_delay_ms is None:
             sets.append(McpTools(self._mcp, definition.mcp_servers))

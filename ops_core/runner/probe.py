@@ -12,6 +12,7 @@ from agentkit.errors import ConfigurationError
 from agentkit.llm.select import choose_model
 from agentkit.mcp.connections import McpConnections
 from agentkit.mcp.tools import McpTools
+from agentkit.plugins import load_plugins
 from ops_core.domain.agent import AgentDefinition
 from ops_core.runner.mcp_config import load_mcp_servers
 
@@ -25,6 +26,14 @@ class McpProbe:
     tools: tuple[str, ...]
     #: What is wrong when it is not ok; else empty.
     detail: str
+
+
+def plugin_lines() -> list[str]:
+    """What installed packages offer to agents, and what of it cannot be used: a line each."""
+    plugins = load_plugins()
+    usable = [f"plug-in {each.kind.value} {each.name} = {each.target} ({each.package})" for each, _ in plugins.loaded]
+    broken = [f"broken plug-in {each.name} ({each.package}) is skipped: {each.reason}" for each in plugins.broken]
+    return usable + broken
 
 
 def check_model(definition: AgentDefinition, environment: Mapping[str, str] | None = None) -> str | None:

@@ -126,7 +126,7 @@ def test_the_tools_of_the_plugin_are_found_by_their_entry_point(tmp_path: Path) 
         "from ops_core.runner.tool_catalog import load_tool_catalog\n"
         "catalog = load_tool_catalog()\n"
         "assert not catalog.broken, catalog.broken\n"
-        "print({'reserve', 'stock'} <= {spec.name for spec in asyncio.run(catalog.registry.specs())})\n"
+        "print({'reserve', 'stock'} <= {spec.name for spec in asyncio.run(catalog.specs())})\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],

@@ -58,7 +58,12 @@ class ProgramLlm(BaseLlmClient):
         self._rate_limited = rate_limited
 
     async def complete(
-        self, messages: Sequence[Message], *, tools: Sequence[Any] = (), timeout_seconds: float
+        self,
+        messages: Sequence[Message],
+        *,
+        tools: Sequence[Any] = (),
+        output_schema: Any = None,
+        timeout_seconds: float,
     ) -> LlmResponse:
         await self._gate("llm")
         if self._rate_limited():

@@ -488,7 +488,7 @@ class _Builder(AgentBuilder):
     """The real one, but for the model and the tools."""
 
     def __init__(self, worker: Worker, run: Run) -> None:
-        super().__init__(tools=_TOOLS, mcp_servers={})
+        super().__init__(tools=[_TOOLS], mcp_servers={})
         self._run = run
         self._world = worker.world
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from ops_core.tests.unit.entrypoints.conftest import Command
 
 GOOD = "name: helper\ntools: [calculator, 'conv*']\n"
@@ -63,3 +65,26 @@ def test_other_agents_are_tools_that_rules_can_name(command: Command) -> None:
     told = command("agent", "check", "-o", "json")
     assert told.code == 0
     assert json.loads(told.out)[0]["tools"] == ["agent.assistant"]
+
+
+def test_what_installed_packages_offer_is_listed_and_what_is_broken_is_said(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = tmp_path / "site" / "acme-1.2.dist-info"
+    installed.mkdir(parents=True)
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.2\n")
+    (installed / "entry_points.txt").write_text(
+        "[agentkit.tools]\ngood = acme_good:look\nbad = acme_bad:look\n[agentkit.llms]\nmodel = acme_good:look\n"
+    )
+    (tmp_path / "site" / "acme_good.py").write_text("def look(at: str) -> str:\n    return at\n")
+    (tmp_path / "site" / "acme_bad.py").write_text("raise SystemExit('no')\n")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    write("helper.yaml", "name: helper\ntools: [look]\n")
+
+    told = command("agent", "check")
+
+    said = " ".join(told.err.split())
+    assert told.code == 0
+    assert "plug-in agentkit.tools good = acme_good:look (acme 1.2)" in said
+    assert "plug-in agentkit.llms model" in said
+    assert "broken plug-in bad (acme 1.2) is skipped: SystemExit: no" in said

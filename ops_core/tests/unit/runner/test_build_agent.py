@@ -26,7 +26,7 @@ DEMO = ModelChoice(provider="demo")
 
 
 def builder() -> AgentBuilder:
-    return AgentBuilder(tools=ToolRegistry([calculator, clock]), mcp_servers={})
+    return AgentBuilder(tools=[ToolRegistry([calculator, clock])], mcp_servers={})
 
 
 async def test_an_agent_has_the_tools_it_names_and_no_other() -> None:
@@ -78,7 +78,7 @@ async def test_the_planner_is_the_one_that_the_definition_names(name: str, plann
 
 
 async def test_under_a_load_test_no_mcp_server_is_started() -> None:
-    mocked = AgentBuilder(tools=ToolRegistry([clock]), mcp_servers={"demo": DEMO_SERVER}, mock_delay_ms=0)
+    mocked = AgentBuilder(tools=[ToolRegistry([clock])], mcp_servers={"demo": DEMO_SERVER}, mock_delay_ms=0)
     definition = AgentDefinition(name="a", model=DEMO, tools=("clock",), mcp_servers=("demo",))
     agent = await mocked.build(definition, digest="d", journal=MemoryJournal())
     assert [spec.name for spec in await agent.tools.specs()] == ["clock"]
