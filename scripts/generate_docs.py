@@ -19,7 +19,6 @@ from typing import Any, cast
 import typer.main
 
 from agentkit.errors import AgentkitError, LlmError
-from agentkit.waits import RunSuspended
 from ops_core.api.app import make_app
 from ops_core.api.door import ApiConfig, ApiServices
 from ops_core.api.error_pages import EXPLANATIONS, error_kinds
@@ -114,7 +113,8 @@ def errors() -> str:
 
 def run_errors() -> str:
     """Every error of agentkit that can end a run."""
-    ends = [kind for kind in _below(AgentkitError) if not kind.code.startswith("tool_") and kind is not RunSuspended]
+    # Those that are defined elsewhere end no run: a suspension is none, and a tool's own are told to the model.
+    ends = [kind for kind in _of_agentkit() if not kind.code.startswith("tool_")]
     return _table(
         ("code", "tried again", "meaning"),
         [
@@ -128,7 +128,7 @@ def tool_errors() -> str:
     """Every error that a tool call can end with; the agent is told, and goes on."""
     return _table(
         ("code", "meaning"),
-        [(f"`{kind.code}`", _first_line(kind)) for kind in _below(AgentkitError) if kind.code.startswith("tool_")],
+        [(f"`{kind.code}`", _first_line(kind)) for kind in _of_agentkit() if kind.code.startswith("tool_")],
     )
 
 
@@ -227,6 +227,10 @@ def member_comments(enum: type[Enum]) -> dict[str, str]:
             raise ValueError(f"{enum.__name__}.{member.name} needs a `#:` comment above it: the documentation shows it")
         found[str(member.value)] = " ".join(said)
     return found
+
+
+def _of_agentkit() -> Iterator[type[AgentkitError]]:
+    return (kind for kind in _below(AgentkitError) if kind.__module__ == AgentkitError.__module__)
 
 
 def _below(kind: type[AgentkitError]) -> Iterator[type[AgentkitError]]:

@@ -221,7 +221,7 @@ class RunFolder:
 class _NotThere(ToolFailed):
     """There is no such file or folder."""
 
-    code = "file_not_found"
+    code = "tool_file_not_found"
 
 
 def _lock(folder: int) -> None:
