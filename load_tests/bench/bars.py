@@ -55,6 +55,11 @@ BARS = (
     *(Bar("growth-10m", "ours-inprocess", f"{metric}-ratio", 0.85) for metric in ("accept", "claim", "list", "wake")),
     Bar("growth-10m", "ours-inprocess", "sequential-scans", 0.0, less_is_better=True),
     Bar("end-to-end", "ours-embedded", "rate", 1.0, "dramatiq-row"),
+    *(
+        Bar("idle", "ours-rest", f"memory-{role}-growth", 2.0, less_is_better=True)
+        for role in ("api", "workers", "housekeeper")
+    ),
+    Bar("idle", "ours-rest", "p99 last", 1.1, "ours-rest", peer_metric="p99 first", less_is_better=True),
 )
 
 
