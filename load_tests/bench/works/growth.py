@@ -7,8 +7,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -32,6 +33,8 @@ from ops_core.telemetry import configure_logging
 from works.past import AGENTS, CUSTOMERS, SIGNAL, fill
 
 T = TypeVar("T")
+#: Tasks that wait, and where in the order of time the far end of a list begins.
+_Marks: TypeAlias = tuple[list[UUID], tuple[datetime, UUID]]
 
 _SUBMITS, _SIGNALS = 5_000, 500
 _TURNS = 10
@@ -81,16 +84,25 @@ def growth(bench: Bench, *, waiting_share: float) -> list[Figure]:
         for one, finished in ((bench, bench.tasks), (empty, 0)):
             with psycopg.connect(one.database_url, autocommit=True) as postgres:
                 fill(postgres, finished=finished, waiting=max(_WOKEN, round(waiting_share * finished)))
+        marks = [_marks(one) for one in (bench, empty)]
+        # From here on: what was asked before is our own choice of tasks.
         before = _sequential_scans(bench)
         bench.start("servers")
         empty.start("servers")
         try:
-            figures = asyncio.run(_measured(bench, empty))
+            figures = asyncio.run(_measured((bench, marks[0]), (empty, marks[1])))
         except OpsCoreError as error:
             raise Failed(f"beside {bench.tasks:,} finished tasks: {type(error).__name__}: {error}") from error
         bench.processes.check()
         empty.processes.check()
         return [*figures, Figure("sequential-scans", "scans", _sequential_scans(bench) - before)]
+
+
+def _marks(bench: Bench) -> _Marks:
+    with psycopg.connect(bench.database_url, autocommit=True) as postgres:
+        waiting = [row[0] for row in postgres.execute(_WAITING_ONES)]
+        (far_back,) = postgres.execute(_FAR_BACK).fetchall()
+    return waiting, far_back
 
 
 def _sequential_scans(bench: Bench) -> int:
@@ -102,9 +114,9 @@ def _sequential_scans(bench: Bench) -> int:
     return int(row[0])
 
 
-async def _measured(bench: Bench, empty: Bench) -> list[Figure]:
+async def _measured(full: tuple[Bench, _Marks], empty: tuple[Bench, _Marks]) -> list[Figure]:
     configure_logging(level="warning")
-    async with _present(bench) as beside, _present(empty) as alone:
+    async with _present(*full) as beside, _present(*empty) as alone:
         for present in (beside, alone):
             await _accept(present, _WARM_UP)
             await _claim(present, _WARM_UP)
@@ -123,10 +135,8 @@ async def _measured(bench: Bench, empty: Bench) -> list[Figure]:
 
 
 @asynccontextmanager
-async def _present(bench: Bench) -> AsyncIterator[_Present]:
-    with psycopg.connect(bench.database_url, autocommit=True) as postgres:
-        waiting = [row[0] for row in postgres.execute(_WAITING_ONES)]
-        (far_back,) = postgres.execute(_FAR_BACK).fetchall()
+async def _present(bench: Bench, marks: _Marks) -> AsyncIterator[_Present]:
+    waiting, far_back = marks
     agents = bench.folder / "agents"
     definition = (agents / "noop.yaml").read_text()
     for name in AGENTS:
