@@ -27,7 +27,7 @@ from agentkit.errors import (
     WaitDeclined,
     WaitExpired,
 )
-from agentkit.hooks import NoHooks, RunHooks
+from agentkit.hooks import FinishedStep, NoHooks, RunHooks
 from agentkit.journal import ADOPTED, Journal, MemoryJournal, StepIntent, StepKind, StepResult
 from agentkit.limits import LimitName, Limits
 from agentkit.llm.allowance import Quota, RateAllowance
@@ -121,6 +121,7 @@ __all__ = [
     "DestinationRefused",
     "FallbackLlm",
     "Finished",
+    "FinishedStep",
     "FunctionTool",
     "HostPolicy",
     "Journal",

@@ -112,7 +112,15 @@ class Agent:
             OutcomeUnknown: a side effect was begun before, its end never recorded, and its tool forbids to repeat it.
             RunRevoked: the journal says that this run may not act any more.
         """
-        return await _Run(self, run_id or uuid4().hex).drive(goal, tuple(attachments))
+        run_id = run_id or uuid4().hex
+        self.hooks.run_started(run_id)
+        try:
+            report = await _Run(self, run_id).drive(goal, tuple(attachments))
+        except BaseException as error:
+            self.hooks.run_ended(None, error)
+            raise
+        self.hooks.run_ended(report, None)
+        return report
 
 
 class _Run:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from agentkit.hooks import NoHooks, RunHooks
+from agentkit.hooks import FinishedStep, NoHooks, RunHooks
 from agentkit.journal import StepKind
+from agentkit.report import RunReport
 
 logger = logging.getLogger(__name__)
 
@@ -106,21 +107,20 @@ class _KeepingHooks:
         self._steps.begin(RunningStep(self._run_id, key, kind, name))
         self._inner.step_started(key, kind, name)
 
-    def step_finished(
-        self,
-        key: str,
-        kind: StepKind,
-        name: str,
-        *,
-        seconds: float,
-        replayed: bool,
-        is_error: bool,
-        is_last: bool = False,
-    ) -> None:
+    def step_finished(self, step: FinishedStep) -> None:
+        if not step.replayed:
+            self._steps.end()
+        self._inner.step_finished(step)
+
+    def step_broken_off(self, key: str, error: BaseException) -> None:
         self._steps.end()
-        self._inner.step_finished(
-            key, kind, name, seconds=seconds, replayed=replayed, is_error=is_error, is_last=is_last
-        )
+        self._inner.step_broken_off(key, error)
+
+    def run_started(self, run_id: str) -> None:
+        self._inner.run_started(run_id)
+
+    def run_ended(self, report: RunReport | None, error: BaseException | None) -> None:
+        self._inner.run_ended(report, error)
 
     def text_received(self, key: str, text: str) -> None:
         self._inner.text_received(key, text)

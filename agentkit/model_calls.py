@@ -12,7 +12,7 @@ from typing import TypedDict
 from agentkit.decisions import Answer, Decision, Plan
 from agentkit.errors import LlmTimeout, LlmUnavailable, StepMismatch
 from agentkit.foreign import CancelledItself, await_foreign
-from agentkit.hooks import RunHooks
+from agentkit.hooks import FinishedStep, RunHooks
 from agentkit.journal import Journal, StepKind, StepResult, fingerprint
 from agentkit.llm.base import BaseLlmClient, LlmResponse
 from agentkit.llm.payload import response_from_json, response_to_json
@@ -88,7 +88,24 @@ class ModelCaller:
             answered = Answered(response, decide(response), known.seconds)
             self._tell(answered, key, replayed=True)
             return answered
-        response, seconds = await self._execute(key, await make_prompt())
+        prompt = await make_prompt()
+        self._journal.check()
+        self._hooks.step_started(key, StepKind.llm, self._llm.model)
+        try:
+            answered = await self._asked(key, prompt, decide)
+        except BaseException as error:
+            self._hooks.step_broken_off(key, error)
+            raise
+        self._tell(answered, key, is_last=isinstance(answered.decision, Answer))
+        return answered
+
+    async def _asked(self, key: str, prompt: Prompt, decide: Callable[[LlmResponse], Decision | None]) -> Answered:
+        """The answer, journaled."""
+        started = time.monotonic()
+        response = await self._complete(key, prompt)
+        if self._hooks.wants_text:
+            self._hooks.text_ended(key)
+        seconds = time.monotonic() - started
         result = StepResult(
             key=key,
             kind=StepKind.llm,
@@ -98,41 +115,32 @@ class ModelCaller:
         )
         try:
             answered = Answered(response, decide(response), seconds)
-            if isinstance(answered.decision, Plan):
-                # For whoever reads along; a replay reads it off the answer again.
-                result = replace(result, payload=result.payload | {"plan": list(answered.decision.steps)})
         except Exception:
             # Whatever it is worth, it is paid for.
             await record_even_if_cancelled(self._journal, result)
             raise
-        is_last = isinstance(answered.decision, Answer)
-        if is_last:
+        if isinstance(answered.decision, Answer):
             self._journal.conclude(result)
-        else:
-            await record_even_if_cancelled(self._journal, result)
-        self._tell(answered, key, is_last=is_last)
+            return answered
+        if isinstance(answered.decision, Plan):
+            # For whoever reads along; a replay reads it off the answer again.
+            result = replace(result, payload=result.payload | {"plan": list(answered.decision.steps)})
+        await record_even_if_cancelled(self._journal, result)
         return answered
 
     def _tell(self, answered: Answered, key: str, *, replayed: bool = False, is_last: bool = False) -> None:
         self._hooks.step_finished(
-            key,
-            StepKind.llm,
-            answered.response.model,
-            seconds=answered.seconds,
-            replayed=replayed,
-            is_error=False,
-            is_last=is_last,
+            FinishedStep(
+                key=key,
+                kind=StepKind.llm,
+                name=answered.response.model,
+                seconds=answered.seconds,
+                replayed=replayed,
+                is_error=False,
+                is_last=is_last,
+                response=answered.response,
+            )
         )
-
-    async def _execute(self, key: str, prompt: Prompt) -> tuple[LlmResponse, float]:
-        """What the model said, and how many seconds it took."""
-        self._journal.check()
-        self._hooks.step_started(key, StepKind.llm, self._llm.model)
-        started = time.monotonic()
-        response = await self._complete(key, prompt)
-        if self._hooks.wants_text:
-            self._hooks.text_ended(key)
-        return response, time.monotonic() - started
 
     async def _complete(self, key: str, prompt: Prompt) -> LlmResponse:
         limit = self._timeout_seconds

@@ -19,7 +19,7 @@ from agentkit.errors import (
     UnknownTool,
 )
 from agentkit.foreign import await_foreign
-from agentkit.hooks import RunHooks
+from agentkit.hooks import FinishedStep, RunHooks
 from agentkit.journal import Journal, StepIntent, StepKind, StepResult
 from agentkit.limits import Limits
 from agentkit.observations import Observation, cut_to_bytes, doubt, earlier_try, no_such_tool, of_edited_call, said_by
@@ -119,20 +119,25 @@ class ToolCaller:
         self._hooks.step_started(step.key, StepKind.tool, step.call.name)
         try:
             result = await self._execute(step, settled)
-        except RunSuspended as suspended:
-            return suspended
-        await record_even_if_cancelled(self._journal, result)
+            await record_even_if_cancelled(self._journal, result)
+        except BaseException as error:
+            self._hooks.step_broken_off(step.key, error)
+            if isinstance(error, RunSuspended):
+                return error
+            raise
         return self._seen(step, result, replayed=False)
 
     def _seen(self, step: ToolStep, done: StepResult, *, replayed: bool) -> Observed:
         is_error = bool(done.payload["is_error"])
         self._hooks.step_finished(
-            step.key,
-            StepKind.tool,
-            step.call.name,
-            seconds=done.seconds,
-            replayed=replayed,
-            is_error=is_error,
+            FinishedStep(
+                key=step.key,
+                kind=StepKind.tool,
+                name=step.call.name,
+                seconds=done.seconds,
+                replayed=replayed,
+                is_error=is_error,
+            )
         )
         result = ToolResult(step.call.id, step.call.name, done.payload["content"], is_error)
         # Arguments that a person chose are no mistake of the model.

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from agentkit import Agent, MemoryJournal, ReActPlanner, StepKind, ToolRegistry, calculator
+import pytest
+
+from agentkit import (
+    Agent,
+    Finished,
+    FinishedStep,
+    LlmError,
+    MemoryJournal,
+    NoHooks,
+    ReActPlanner,
+    RunReport,
+    RunSuspended,
+    StepKind,
+    ToolRegistry,
+    ask_person,
+    calculator,
+)
 from agentkit.testing import ScriptedLlm, call_of
 
 
-class Onlooker:
+class Onlooker(NoHooks):
     def __init__(self, *, wants_text: bool = False) -> None:
         self.wants_text = wants_text
         self.seen: list[tuple[object, ...]] = []
@@ -14,20 +30,14 @@ class Onlooker:
     def step_started(self, key: str, kind: StepKind, name: str) -> None:
         self.seen.append(("started", key, kind.value, name))
 
-    def step_finished(
-        self,
-        key: str,
-        kind: StepKind,
-        name: str,
-        *,
-        seconds: float,
-        replayed: bool,
-        is_error: bool,
-        is_last: bool = False,
-    ) -> None:
-        assert seconds >= 0
-        self.last = is_last
-        self.seen.append(("replayed" if replayed else "finished", key, kind.value, name, is_error))
+    def step_finished(self, step: FinishedStep) -> None:
+        assert step.seconds >= 0
+        self.last = step.is_last
+        how = "replayed" if step.replayed else "finished"
+        self.seen.append((how, step.key, step.kind.value, step.name, step.is_error))
+
+    def step_broken_off(self, key: str, error: BaseException) -> None:
+        self.seen.append(("broken off", key, type(error).__name__))
 
     def text_received(self, key: str, text: str) -> None:
         self.seen.append(("text", key, text))
@@ -74,3 +84,48 @@ async def test_who_does_not_want_the_text_does_not_make_the_model_stream() -> No
     agent = Agent(planner=ReActPlanner(ScriptedLlm(["done"])), tools=ToolRegistry([]), hooks=onlooker)
     await agent.run("go")
     assert [seen[0] for seen in onlooker.seen] == ["started", "finished"]
+
+
+async def test_a_step_without_a_result_is_seen_to_break_off() -> None:
+    onlooker = Onlooker()
+    agent = Agent(planner=ReActPlanner(ScriptedLlm([])), tools=ToolRegistry([]), hooks=onlooker)
+
+    with pytest.raises(LlmError):
+        await agent.run("go")
+
+    assert onlooker.seen == [("started", "1/llm", "llm", "scripted"), ("broken off", "1/llm", "LlmError")]
+
+
+async def test_a_call_that_waits_is_seen_to_break_off_and_to_start_again() -> None:
+    onlooker, journal = Onlooker(), MemoryJournal()
+    llm = ScriptedLlm([[call_of("ask_person", question="Sure?")], "done"])
+    agent = Agent(planner=ReActPlanner(llm), tools=ToolRegistry([ask_person]), journal=journal, hooks=onlooker)
+
+    with pytest.raises(RunSuspended) as suspended:
+        await agent.run("go", run_id="r")
+    (wait,) = suspended.value.waits
+    journal.resolve(wait.key, {"response": "yes", "fingerprint": wait.fingerprint})
+    await agent.run("go", run_id="r")
+
+    told = [seen[0] for seen in onlooker.seen if "1/tool/1" in seen]
+    assert told == ["started", "broken off", "started", "finished"]
+
+
+async def test_a_run_is_seen_to_start_and_to_end_with_its_report_or_its_error() -> None:
+    class Ends(NoHooks):
+        def __init__(self) -> None:
+            self.seen: list[object] = []
+
+        def run_started(self, run_id: str) -> None:
+            self.seen.append(run_id)
+
+        def run_ended(self, report: RunReport | None, error: BaseException | None) -> None:
+            self.seen.append(report.outcome if report else type(error))
+
+    ends = Ends()
+    agent = Agent(planner=ReActPlanner(ScriptedLlm(["done"])), tools=ToolRegistry([]), hooks=ends)
+    await agent.run("go", run_id="one")
+    with pytest.raises(LlmError):
+        await agent.run("go", run_id="two")
+
+    assert ends.seen == ["one", Finished("done"), "two", LlmError]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
-from agentkit.hooks import NoHooks
+from agentkit.hooks import FinishedStep, NoHooks
 from agentkit.journal import StepKind
 from ops_core.domain.text import TextDelta
 from ops_core.errors import OpsCoreError
@@ -84,21 +84,11 @@ class LiveTextHooks(NoHooks):
             self._sending.cancel()
             self._send()
 
-    def step_finished(
-        self,
-        key: str,
-        kind: StepKind,
-        name: str,
-        *,
-        seconds: float,
-        replayed: bool,
-        is_error: bool,
-        is_last: bool = False,
-    ) -> None:
+    def step_finished(self, step: FinishedStep) -> None:
         # Of the last step there is no event before the run's end, after which all of its text is forgotten.
-        if kind is StepKind.llm and not replayed and not is_last:
-            self._steps.pop(key, None)
-            self._finished.append(key)
+        if step.kind is StepKind.llm and not step.replayed and not step.is_last:
+            self._steps.pop(step.key, None)
+            self._finished.append(step.key)
             if self._saved:
                 self._save_soon()
 

@@ -11,12 +11,17 @@ from uuid import uuid4
 
 import pytest
 
+from agentkit.hooks import FinishedStep
 from agentkit.journal import StepKind
 from ops_core.errors import StoreUnavailable
 from ops_core.ports import Lease, NudgeKind
 from ops_core.runner import live_text
 from ops_core.runner.live_text import LiveTextHooks
 from ops_core.tests.fakes import FakeNudges
+
+
+def done(key: str, kind: StepKind = StepKind.llm, *, replayed: bool = False, is_last: bool = False) -> FinishedStep:
+    return FinishedStep(key=key, kind=kind, name="m", seconds=1.0, replayed=replayed, is_error=False, is_last=is_last)
 
 
 class FakeTexts:
@@ -67,7 +72,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def finish(hooks: LiveTextHooks, key: str) -> None:
-    hooks.step_finished(key, StepKind.llm, "m", seconds=1.0, replayed=False, is_error=False)
+    hooks.step_finished(done(key))
 
 
 def sent(nudges: FakeNudges) -> list[tuple[str, int, str]]:
@@ -219,8 +224,8 @@ async def test_tools_and_replayed_steps_are_none_of_its_business(
     hooks: LiveTextHooks, nudges: FakeNudges, texts: FakeTexts
 ) -> None:
     hooks.step_started("1/tool/1", StepKind.tool, "t")
-    hooks.step_finished("1/tool/1", StepKind.tool, "t", seconds=1, replayed=False, is_error=False)
-    hooks.step_finished("1/llm", StepKind.llm, "m", seconds=1, replayed=True, is_error=False)
+    hooks.step_finished(done("1/tool/1", StepKind.tool))
+    hooks.step_finished(done("1/llm", replayed=True))
     await hooks.aclose()
 
     assert (nudges.sent, texts.writes) == ([], [])
@@ -231,7 +236,7 @@ async def test_the_text_of_the_answer_that_ends_a_run_is_kept_until_the_end_is_w
 ) -> None:
     hooks.text_received("1/llm", "a")
     await until(lambda: was_saved(texts, 1))
-    hooks.step_finished("1/llm", StepKind.llm, "m", seconds=1.0, replayed=False, is_error=False, is_last=True)
+    hooks.step_finished(done("1/llm", is_last=True))
     assert hooks._saving is None or not hooks._finished
     await hooks.aclose()
     assert texts.writes[-1] == ("forget", None)
