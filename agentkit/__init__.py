@@ -1,219 +1,85 @@
 """Build and run one AI agent: a planner around a model, with tools, memory, limits and a journal."""
 
-from agentkit.agent import Agent
-from agentkit.attachments import Attachment
-from agentkit.decisions import Answer, CallTools, Correct, Decision, Plan
-from agentkit.errors import (
-    AgentkitError,
-    BadCredentials,
-    BadToolArguments,
-    ConfigurationError,
-    ContextTooLong,
-    LlmError,
-    LlmRequestInvalid,
-    LlmTimeout,
-    LlmUnavailable,
-    MalformedReply,
-    OutcomeUnknown,
-    RateLimited,
-    Refused,
-    RunRevoked,
-    StepMismatch,
-    ToolError,
-    ToolFailed,
-    ToolTimeout,
-    UnknownTool,
-    WaitAnswerInvalid,
-    WaitDeclined,
-    WaitExpired,
-)
-from agentkit.hooks import FinishedStep, NoHooks, RunHooks
-from agentkit.journal import ADOPTED, Journal, MemoryJournal, StepIntent, StepKind, StepResult
-from agentkit.limits import LimitName, Limits
-from agentkit.llm.allowance import Quota, RateAllowance
-from agentkit.llm.base import BaseLlmClient, LlmResponse, StopReason, Usage
-from agentkit.llm.cached import CachedLlm
-from agentkit.llm.demo import DemoLlm
-from agentkit.llm.fallback import FallbackLlm
-from agentkit.llm.metered import Metered, MeteredLlm, MeterTotal, Money
-from agentkit.llm.rate_limited import RateLimitedLlm
-from agentkit.llm.rate_limiter import RateLimiter
-from agentkit.llm.recorded import RecordingLlm, ReplayingLlm
-from agentkit.llm.response_store import MemoryResponseStore, ResponseStore
-from agentkit.llm.retrying import Backoff, RetryingLlm
-from agentkit.llm.select import make_llm
-from agentkit.llm.wrapper import LlmCall, LlmWrapper
-from agentkit.memory.base import BaseMemory
-from agentkit.memory.short_term import ShortTermMemory
-from agentkit.memory.summarizing import SummarizingMemory
-from agentkit.planners.base import BasePlanner, Prompt
-from agentkit.planners.one_call import OneCallPlanner
-from agentkit.planners.plan_execute import PlanExecutePlanner
-from agentkit.planners.react import ReActPlanner
-from agentkit.report import Finished, LimitReached, Outcome, RunReport
-from agentkit.security.addresses import DestinationRefused, HostPolicy
-from agentkit.security.allow_all import AllowAll
-from agentkit.security.allow_list import AllowList
-from agentkit.security.ask_first import AskFirst
-from agentkit.security.base import Allowed, BaseSecurityManager, Denied, NeedsApproval, Verdict
-from agentkit.security.redaction import Redactor
-from agentkit.tools.agent_tool import agent_tool
-from agentkit.tools.allowed import AllowedTools
-from agentkit.tools.base import BaseToolManager, OnUnknown, ToolContext, ToolSpec
-from agentkit.tools.budgeted import BudgetedTools
-from agentkit.tools.builtin import ask_person, calculator, clock, convert_units, sleep, wait_for_signal
-from agentkit.tools.cached import CachedTools
-from agentkit.tools.combined import CombinedTools
-from agentkit.tools.function import FunctionTool, tool
-from agentkit.tools.http_fetch import http_fetch, make_http_fetch
-from agentkit.tools.notes import MemoryNoteStore, Notes, NoteStore
-from agentkit.tools.prefixed import PrefixedTools
-from agentkit.tools.registry import ToolRegistry
-from agentkit.tools.timed import TimedTools
-from agentkit.tools.waits import Waits
-from agentkit.tools.workspace import Workspace
-from agentkit.tools.wrapper import ToolWrapper
-from agentkit.transcript import (
-    AssistantMessage,
-    JsonObject,
-    JsonValue,
-    Message,
-    PlanMessage,
-    SystemMessage,
-    ToolCall,
-    ToolMessage,
-    ToolResult,
-    UserMessage,
-)
-from agentkit.waits import RunSuspended, Wait, WaitKind
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "ADOPTED",
-    "Agent",
-    "AgentkitError",
-    "AllowAll",
-    "AllowList",
-    "Allowed",
-    "AllowedTools",
-    "Answer",
-    "AskFirst",
-    "AssistantMessage",
-    "Attachment",
-    "Backoff",
-    "BadCredentials",
-    "BadToolArguments",
-    "BaseLlmClient",
-    "BaseMemory",
-    "BasePlanner",
-    "BaseSecurityManager",
-    "BaseToolManager",
-    "BudgetedTools",
-    "CachedLlm",
-    "CachedTools",
-    "CallTools",
-    "CombinedTools",
-    "ConfigurationError",
-    "ContextTooLong",
-    "Correct",
-    "Decision",
-    "DemoLlm",
-    "Denied",
-    "DestinationRefused",
-    "FallbackLlm",
-    "Finished",
-    "FinishedStep",
-    "FunctionTool",
-    "HostPolicy",
-    "Journal",
-    "JsonObject",
-    "JsonValue",
-    "LimitName",
-    "LimitReached",
-    "Limits",
-    "LlmCall",
-    "LlmError",
-    "LlmRequestInvalid",
-    "LlmResponse",
-    "LlmTimeout",
-    "LlmUnavailable",
-    "LlmWrapper",
-    "MalformedReply",
-    "MemoryJournal",
-    "MemoryNoteStore",
-    "MemoryResponseStore",
-    "Message",
-    "MeterTotal",
-    "Metered",
-    "MeteredLlm",
-    "Money",
-    "NeedsApproval",
-    "NoHooks",
-    "NoteStore",
-    "Notes",
-    "OnUnknown",
-    "OneCallPlanner",
-    "Outcome",
-    "OutcomeUnknown",
-    "Plan",
-    "PlanExecutePlanner",
-    "PlanMessage",
-    "PrefixedTools",
-    "Prompt",
-    "Quota",
-    "RateAllowance",
-    "RateLimited",
-    "RateLimitedLlm",
-    "RateLimiter",
-    "ReActPlanner",
-    "RecordingLlm",
-    "Redactor",
-    "Refused",
-    "ReplayingLlm",
-    "ResponseStore",
-    "RetryingLlm",
-    "RunHooks",
-    "RunReport",
-    "RunRevoked",
-    "RunSuspended",
-    "ShortTermMemory",
-    "StepIntent",
-    "StepKind",
-    "StepMismatch",
-    "StepResult",
-    "StopReason",
-    "SummarizingMemory",
-    "SystemMessage",
-    "TimedTools",
-    "ToolCall",
-    "ToolContext",
-    "ToolError",
-    "ToolFailed",
-    "ToolMessage",
-    "ToolRegistry",
-    "ToolResult",
-    "ToolSpec",
-    "ToolTimeout",
-    "ToolWrapper",
-    "UnknownTool",
-    "Usage",
-    "UserMessage",
-    "Verdict",
-    "Wait",
-    "WaitAnswerInvalid",
-    "WaitDeclined",
-    "WaitExpired",
-    "WaitKind",
-    "Waits",
-    "Workspace",
-    "agent_tool",
-    "ask_person",
-    "calculator",
-    "clock",
-    "convert_units",
-    "http_fetch",
-    "make_http_fetch",
-    "make_llm",
-    "sleep",
-    "tool",
-    "wait_for_signal",
-]
+#: The public names of each module. They are imported when they are first used: all of them together take half a second,
+#: and a script that has one agent asked needs few.
+_NAMES = {
+    "agentkit.agent": "Agent",
+    "agentkit.attachments": "Attachment",
+    "agentkit.decisions": "Answer CallTools Correct Decision Plan",
+    "agentkit.errors": (
+        "AgentkitError BadCredentials BadToolArguments ConfigurationError ContextTooLong LlmError "
+        "LlmRequestInvalid LlmTimeout LlmUnavailable MalformedReply OutcomeUnknown RateLimited "
+        "Refused RunRevoked StepMismatch ToolError ToolFailed ToolTimeout UnknownTool "
+        "WaitAnswerInvalid WaitDeclined WaitExpired"
+    ),
+    "agentkit.hooks": "FinishedStep NoHooks RunHooks",
+    "agentkit.journal": "ADOPTED Journal MemoryJournal StepIntent StepKind StepResult",
+    "agentkit.limits": "LimitName Limits",
+    "agentkit.llm.allowance": "Quota RateAllowance",
+    "agentkit.llm.base": "BaseLlmClient LlmResponse StopReason Usage",
+    "agentkit.llm.cached": "CachedLlm",
+    "agentkit.llm.demo": "DemoLlm",
+    "agentkit.llm.fallback": "FallbackLlm",
+    "agentkit.llm.metered": "MeterTotal Metered MeteredLlm Money",
+    "agentkit.llm.rate_limited": "RateLimitedLlm",
+    "agentkit.llm.rate_limiter": "RateLimiter",
+    "agentkit.llm.recorded": "RecordingLlm ReplayingLlm",
+    "agentkit.llm.response_store": "MemoryResponseStore ResponseStore",
+    "agentkit.llm.retrying": "Backoff RetryingLlm",
+    "agentkit.llm.select": "make_llm",
+    "agentkit.llm.wrapper": "LlmCall LlmWrapper",
+    "agentkit.memory.base": "BaseMemory",
+    "agentkit.memory.short_term": "ShortTermMemory",
+    "agentkit.memory.summarizing": "SummarizingMemory",
+    "agentkit.planners.base": "BasePlanner Prompt",
+    "agentkit.planners.one_call": "OneCallPlanner",
+    "agentkit.planners.plan_execute": "PlanExecutePlanner",
+    "agentkit.planners.react": "ReActPlanner",
+    "agentkit.report": "Finished LimitReached Outcome RunReport",
+    "agentkit.security.addresses": "DestinationRefused HostPolicy",
+    "agentkit.security.allow_all": "AllowAll",
+    "agentkit.security.allow_list": "AllowList",
+    "agentkit.security.ask_first": "AskFirst",
+    "agentkit.security.base": "Allowed BaseSecurityManager Denied NeedsApproval Verdict",
+    "agentkit.security.redaction": "Redactor",
+    "agentkit.tools.agent_tool": "agent_tool",
+    "agentkit.tools.allowed": "AllowedTools",
+    "agentkit.tools.base": "BaseToolManager OnUnknown ToolContext ToolSpec",
+    "agentkit.tools.budgeted": "BudgetedTools",
+    "agentkit.tools.builtin": "ask_person calculator clock convert_units sleep wait_for_signal",
+    "agentkit.tools.cached": "CachedTools",
+    "agentkit.tools.combined": "CombinedTools",
+    "agentkit.tools.function": "FunctionTool tool",
+    "agentkit.tools.http_fetch": "http_fetch make_http_fetch",
+    "agentkit.tools.notes": "MemoryNoteStore NoteStore Notes",
+    "agentkit.tools.prefixed": "PrefixedTools",
+    "agentkit.tools.registry": "ToolRegistry",
+    "agentkit.tools.timed": "TimedTools",
+    "agentkit.tools.waits": "Waits",
+    "agentkit.tools.workspace": "Workspace",
+    "agentkit.tools.wrapper": "ToolWrapper",
+    "agentkit.transcript": (
+        "AssistantMessage JsonObject JsonValue Message PlanMessage SystemMessage ToolCall "
+        "ToolMessage ToolResult UserMessage"
+    ),
+    "agentkit.waits": "RunSuspended Wait WaitKind",
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(import_module(_HOMES[name]), name)
+    # From now on without this function.
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -10,7 +10,6 @@ from importlib.util import find_spec
 
 from agentkit.errors import ConfigurationError
 from agentkit.llm.base import BaseLlmClient
-from agentkit.llm.demo import DemoLlm
 
 
 class Provider(StrEnum):
@@ -86,10 +85,12 @@ def make_llm(
     """
     _refuse_where_forbidden(provider, os.environ if environ is None else environ)
     chosen = choose_model(provider, model, base_url=base_url, api_key=api_key, environ=environ)
-    if chosen.provider is Provider.demo:
-        return DemoLlm.named(chosen.model)
     # Imported here: each client imports its vendor's SDK when it is made, which is slow and may not be installed.
     match chosen.provider:
+        case Provider.demo:
+            from agentkit.llm.demo import DemoLlm
+
+            return DemoLlm.named(chosen.model)
         case Provider.anthropic:
             from agentkit.llm.anthropic_messages import AnthropicClient
 

@@ -42,27 +42,31 @@ def _key(pattern: str, *markers: str) -> _Shape:
     return _Shape(markers, re.compile(rf"(?<![A-Za-z0-9_-]){pattern}"))
 
 
-#: As published by those who issue them; see also GitHub's and Yelp's secret scanners.
-_SHAPES = (
-    _key(r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,}", "sk-"),  # OpenAI, Anthropic, OpenRouter
-    _key(r"gh[pousr]_[A-Za-z0-9]{36,}", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
-    _key(r"github_pat_[A-Za-z0-9_]{22,}", "github_pat_"),
-    _key(r"glpat-[A-Za-z0-9_-]{20,}", "glpat-"),
-    _key(r"xox[abeoprs]-[A-Za-z0-9-]{10,}", "xox"),  # Slack
-    _key(r"(?:AKIA|ASIA)[A-Z0-9]{16}", "AKIA", "ASIA"),  # AWS
-    _key(r"AIza[A-Za-z0-9_-]{35}", "AIza"),  # Google
-    _key(r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", "k_live_", "k_test_"),  # Stripe
-    _key(r"whsec_[A-Za-z0-9+/=]{16,}", "whsec_"),
-    _key(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", "eyJ"),  # JSON Web Token
-    _Shape(
-        ("PRIVATE KEY-----",),
-        re.compile(
-            r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:(?!-----)[\s\S]){1,20000}-----END [A-Z ]{0,30}PRIVATE KEY-----"
+@cache
+def _shapes() -> tuple[_Shape, ...]:
+    """As published by those who issue them; see also GitHub's and Yelp's secret scanners."""
+    # Compiled on first use: most scripts never call a tool that could tell a secret.
+    return (
+        _key(r"sk-(?:ant-|proj-|or-)?[A-Za-z0-9_-]{20,}", "sk-"),  # OpenAI, Anthropic, OpenRouter
+        _key(r"gh[pousr]_[A-Za-z0-9]{36,}", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+        _key(r"github_pat_[A-Za-z0-9_]{22,}", "github_pat_"),
+        _key(r"glpat-[A-Za-z0-9_-]{20,}", "glpat-"),
+        _key(r"xox[abeoprs]-[A-Za-z0-9-]{10,}", "xox"),  # Slack
+        _key(r"(?:AKIA|ASIA)[A-Z0-9]{16}", "AKIA", "ASIA"),  # AWS
+        _key(r"AIza[A-Za-z0-9_-]{35}", "AIza"),  # Google
+        _key(r"[rs]k_(?:live|test)_[A-Za-z0-9]{16,}", "k_live_", "k_test_"),  # Stripe
+        _key(r"whsec_[A-Za-z0-9+/=]{16,}", "whsec_"),
+        _key(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", "eyJ"),  # JSON Web Token
+        _Shape(
+            ("PRIVATE KEY-----",),
+            re.compile(
+                r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----(?:(?!-----)[\s\S]){1,20000}"
+                r"-----END [A-Z ]{0,30}PRIVATE KEY-----"
+            ),
         ),
-    ),
-    # The password in `scheme://user:password@host`.
-    _Shape(("://",), re.compile(r"(?<=://)([^\s/:@]{0,200}):[^\s/@]{1,200}@"), rf"\1:{REDACTED}@"),
-)
+        # The password in `scheme://user:password@host`.
+        _Shape(("://",), re.compile(r"(?<=://)([^\s/:@]{0,200}):[^\s/@]{1,200}@"), rf"\1:{REDACTED}@"),
+    )
 
 
 class Redactor:
@@ -84,7 +88,7 @@ class Redactor:
         """The text, each secret replaced."""
         for known in self._known:
             text = text.replace(known, REDACTED)
-        for shape in _SHAPES:
+        for shape in _shapes():
             text = shape.taken_out_of(text)
         return text
 
