@@ -15,6 +15,7 @@ run: $(VENV)/.run ## start everything in one process and run one agent task
 test: $(VENV)/.test ## everything the tests need, then all of them
 	@scripts/ensure-rabbitmq
 	@scripts/ensure-libfaketime
+	@scripts/ensure-bubblewrap
 	@$(BIN)/tox run
 
 lint types unit services docs: $(VENV)/.test ## one part of the tests

@@ -51,6 +51,8 @@ from agentkit.planners.one_call import OneCallPlanner
 from agentkit.planners.plan_execute import PlanExecutePlanner
 from agentkit.planners.react import ReActPlanner
 from agentkit.report import Finished, LimitReached, Outcome, RunReport
+from agentkit.sandbox.base import Ending, Sandbox, SandboxLimits, SandboxResult
+from agentkit.sandbox.select import open_sandbox
 from agentkit.security.addresses import DestinationRefused, HostPolicy
 from agentkit.security.allow_all import AllowAll
 from agentkit.security.allow_list import AllowList
@@ -68,7 +70,9 @@ from agentkit.tools.function import FunctionTool, tool
 from agentkit.tools.http_fetch import http_fetch, make_http_fetch
 from agentkit.tools.notes import MemoryNoteStore, Notes, NoteStore
 from agentkit.tools.prefixed import PrefixedTools
+from agentkit.tools.python import make_python
 from agentkit.tools.registry import ToolRegistry
+from agentkit.tools.sandboxed import modules_of, sandboxed
 from agentkit.tools.timed import TimedTools
 from agentkit.tools.waits import Waits
 from agentkit.tools.workspace import Workspace
@@ -119,6 +123,7 @@ __all__ = [
     "DemoLlm",
     "Denied",
     "DestinationRefused",
+    "Ending",
     "FallbackLlm",
     "Finished",
     "FinishedStep",
@@ -175,6 +180,9 @@ __all__ = [
     "RunReport",
     "RunRevoked",
     "RunSuspended",
+    "Sandbox",
+    "SandboxLimits",
+    "SandboxResult",
     "ShortTermMemory",
     "StepIntent",
     "StepKind",
@@ -213,6 +221,10 @@ __all__ = [
     "http_fetch",
     "make_http_fetch",
     "make_llm",
+    "make_python",
+    "modules_of",
+    "open_sandbox",
+    "sandboxed",
     "sleep",
     "tool",
     "wait_for_signal",

@@ -108,3 +108,10 @@ async def test_the_longest_answer_can_be_chosen_for_every_provider(provider: str
 def test_a_key_never_shows_in_the_clients_repr() -> None:
     for provider in ("openai", "anthropic", "gemini", "openrouter"):
         assert "sk-" not in repr(made(provider, "some-model", env=KEYS))
+
+
+@pytest.mark.parametrize("switch", ["", " ", "0"])
+async def test_a_switch_that_is_off_forbids_no_model(switch: str) -> None:
+    llm = made("openai", "some-model", env={"AGENTKIT_FORBID_MODEL_CALLS": switch, **KEYS})
+    assert llm.provider == "openai"
+    await llm.aclose()
