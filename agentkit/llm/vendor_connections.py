@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Callable
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -28,13 +30,18 @@ def bounded_http_client() -> httpx2.AsyncClient:
     return _PooledClient()
 
 
+@cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: that is most of the cost of a client."""
+    return httpx2.create_ssl_context()
+
+
 class _PooledClient(httpx2.AsyncClient):
     """Sends each request through the first of its pools that has room, and adds pools as calls pile up."""
 
     def __init__(self) -> None:
         self._options: dict[str, Any] = {
-            # Loading the certificates is most of the cost of a client, so all pools share them.
-            "verify": httpx2.create_ssl_context(),
+            "verify": _certificates(),
             "follow_redirects": False,
         }
         super().__init__(**self._options)
